@@ -1,0 +1,158 @@
+"""Close codes and errors of the wire: this module is the table (PROTOCOL sections 3 and 7).
+
+ChatError                    a frame or a join was refused; has an `Error` code, may close
+ ├── InvalidFrame            invalid          malformed: three in a row close with 4500
+ ├── InvalidContent          invalid          well-formed, but not to be said
+ ├── UnknownType             unknown_type
+ ├── NotJoined               not_joined
+ ├── AlreadyJoined           already_joined
+ ├── Forbidden               forbidden        closes with 4503 on a `Join`
+ ├── AlreadyClaimed          already_claimed  closes with 4511 on a `Join`
+ ├── NotWaiting              not_waiting
+ ├── RateLimited             rate_limited     says when to try again
+ ├── TooLarge                too_large
+ ├── ChatFull                chat_full
+ └── Unavailable             unavailable      closes with 1013 on a `Join`
+ChatGone                     the chat is unknown or expired: `ChatExpired`, then 4510
+"""
+
+from enum import IntEnum
+from typing import ClassVar, Literal
+
+ErrorCode = Literal[
+    "invalid",
+    "unknown_type",
+    "not_joined",
+    "already_joined",
+    "forbidden",
+    "already_claimed",
+    "not_waiting",
+    "rate_limited",
+    "too_large",
+    "chat_full",
+    "unavailable",
+]
+
+
+class CloseCode(IntEnum):
+    """Why the server closes a WebSocket.
+
+    4000..4499 mean that reconnecting is right, 4500..4999 that it is not.
+    """
+
+    def __new__(cls, code: int, reason: str) -> "CloseCode":
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.reason = reason
+        return member
+
+    reason: str
+
+    @property
+    def reconnect(self) -> bool:
+        """Whether connecting again is right."""
+        return 4000 <= self < 4500 or self in (
+            CloseCode.INTERNAL_ERROR,
+            CloseCode.SERVICE_RESTART,
+            CloseCode.TRY_AGAIN_LATER,
+        )
+
+    UNSUPPORTED_DATA = 1003, "text frames only"
+    INTERNAL_ERROR = 1011, "internal error"
+    SERVICE_RESTART = 1012, "service restart"
+    TRY_AGAIN_LATER = 1013, "try again later"
+    SLOW_CONSUMER = 4008, "slow consumer"
+    IDLE = 4408, "idle"
+    MALFORMED = 4500, "malformed messages"
+    FORBIDDEN = 4503, "not this participant"
+    REPLACED = 4509, "replaced by a newer connection"
+    CHAT_GONE = 4510, "chat unknown or expired"
+    ALREADY_CLAIMED = 4511, "taken by another agent"
+
+
+class ChatError(Exception):
+    """Base of what a client is told by an `Error` message."""
+
+    code: ClassVar[ErrorCode]
+
+    def __init__(self, message: str, *, close: CloseCode | None = None, retry_after_ms: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.close = close
+        self.retry_after_ms = retry_after_ms
+
+
+class InvalidFrame(ChatError):
+    """Raised when a frame is no JSON, misses a key, or has args of the wrong shape."""
+
+    code = "invalid"
+
+
+class InvalidContent(ChatError):
+    """Raised when a well-formed frame holds a text that is not allowed."""
+
+    code = "invalid"
+
+
+class UnknownType(ChatError):
+    """Raised when the `type` of a frame is none of ours."""
+
+    code = "unknown_type"
+
+
+class NotJoined(ChatError):
+    """Raised when something else than `Join` is the first frame."""
+
+    code = "not_joined"
+
+
+class AlreadyJoined(ChatError):
+    """Raised when a joined connection joins again."""
+
+    code = "already_joined"
+
+
+class Forbidden(ChatError):
+    """Raised when the ids or the participant are not the connection's own."""
+
+    code = "forbidden"
+
+
+class AlreadyClaimed(ChatError):
+    """Raised when another agent has the user or the chat."""
+
+    code = "already_claimed"
+
+
+class NotWaiting(ChatError):
+    """Raised when a claimed user is not in the queue."""
+
+    code = "not_waiting"
+
+
+class RateLimited(ChatError):
+    """Raised when a connection sends more than it may."""
+
+    code = "rate_limited"
+
+
+class TooLarge(ChatError):
+    """Raised when a message is longer than a message may be."""
+
+    code = "too_large"
+
+
+class ChatFull(ChatError):
+    """Raised when a chat holds as much as a chat may."""
+
+    code = "chat_full"
+
+
+class Unavailable(ChatError):
+    """Raised when Redis does not answer in time, or the queue is full."""
+
+    code = "unavailable"
+
+
+class ChatGone(Exception):
+    """Raised when the chat is unknown or expired."""

@@ -1,0 +1,327 @@
+"""Every message of the wire, as typed structs, with the decoder of what clients send.
+
+The structs are the contract: the JSON Schema, AsyncAPI and OpenAPI files beside this module are exported
+from them (`task schemas`). The seed's envelope `{"type": ..., "args": {...}}` is a tagged union, and so are
+the args that differ by participant (`from`, `participant`).
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from schemas.errors import ErrorCode, InvalidFrame, UnknownType
+
+Participant = Literal["User", "Support"]
+
+Id = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9a-f]{32}$",
+        # The lengths also close a hole of the pattern: in Python `$` matches before a trailing line end.
+        min_length=32,
+        max_length=32,
+        description="128 random bits as 32 lower-case hex digits",
+    ),
+]
+# The bounds of names and content are published here and enforced by `schemas.text`: they count after NFC.
+Name = Annotated[
+    str,
+    Meta(
+        extra_json_schema={"minLength": 1, "maxLength": 64},
+        description="1..64 characters after NFC and trimming; no control or bidi-override characters",
+    ),
+]
+Content = Annotated[
+    str,
+    Meta(
+        extra_json_schema={"minLength": 1, "maxLength": 4000},
+        description="1..4000 characters after NFC, with line ends as \\n; not only white space",
+    ),
+]
+Timestamp = Annotated[
+    datetime,
+    Meta(tz=True, description="UTC with six decimals, from the Redis clock; strictly rising within a chat"),
+]
+
+
+class Args(Struct, rename="camel", omit_defaults=True):
+    """Base of all payloads: camelCase on the wire, optional keys left out rather than sent as null."""
+
+
+class Message(Struct, tag_field="type"):
+    """Base of the seed's envelope; `type` is the class name unless said otherwise."""
+
+
+# Client to server, on /chat/{chatId}.
+
+
+class UserJoin(Args, tag_field="from", tag="User"):
+    """The args of a User's `Join` (seed steps 2 and 7)."""
+
+    user_id: Annotated[Id, Meta(description="the registered `userId`")]
+    username: Annotated[str, Meta(description="carried as in the seed; the registered name counts")] = ""
+    support_id: Annotated[Id | None, Meta(description="from an earlier `Joined`; need not be current")] = None
+    token: Annotated[str | None, Meta(description="needed in a chat opened by `POST /users`")] = None
+
+
+class SupportJoin(Args, tag_field="from", tag="Support"):
+    """The args of a Support's `Join` (seed steps 4 and 8)."""
+
+    user_id: Annotated[Id, Meta(description="the `userId` of the join request")]
+    username: Annotated[str, Meta(description="carried as in the seed; the registered name counts")] = ""
+    support_user_name: Annotated[Name | None, Meta(description="the agent's name; needed on the first `Join`")] = None
+    support_id: Annotated[Id | None, Meta(description="on a re-join: the chat's `supportId`")] = None
+
+
+class Join(Message):
+    """The first frame of every chat connection: who is there, for the first time or again."""
+
+    args: UserJoin | SupportJoin
+
+
+class NewUserMessage(Args, tag_field="from", tag="User", kw_only=True):
+    """The args of a `ChatMessage` as a User sends it (seed step 5)."""
+
+    user_id: Annotated[Id, Meta(description="the connection's own `userId`")]
+    support_id: Annotated[Id | None, Meta(description="absent before an agent came; else the chat's")] = None
+    content: Content
+
+
+class NewSupportMessage(Args, tag_field="from", tag="Support", kw_only=True):
+    """The args of a `ChatMessage` as a Support sends it (seed step 6)."""
+
+    user_id: Annotated[Id, Meta(description="the chat's `userId`")]
+    support_id: Annotated[Id, Meta(description="the connection's own `supportId`")]
+    support_user_name: Annotated[str | None, Meta(description="carried as in the seed")] = None
+    content: Content
+
+
+class NewChatMessage(Message, tag="ChatMessage"):
+    """A chat message as a participant writes it: the server stamps it, stores it and sends it to everybody."""
+
+    args: NewUserMessage | NewSupportMessage
+
+
+ClientMessage = Join | NewChatMessage
+
+
+# Server to client, on /chat/{chatId}.
+
+
+class UserJoined(Args, tag_field="participant", tag="User"):
+    """The args of `Joined` for a User (seed step 2)."""
+
+    user_id: Id
+
+
+class SupportJoined(Args, tag_field="participant", tag="Support"):
+    """The args of `Joined` for a Support (seed step 4)."""
+
+    user_id: Id
+    support_id: Annotated[Id, Meta(description="made by the server; the User learns it here")]
+    support_user_name: Name
+
+
+class Joined(Message):
+    """A participant joined the chat."""
+
+    args: UserJoined | SupportJoined
+
+
+class StoredMessage(Args, kw_only=True):
+    """A chat message as it is stored: the args of `ChatMessage` and the items of `ChatHistory`."""
+
+    user_id: Id
+    support_id: Annotated[Id | UnsetType, Meta(description="absent while the chat has no agent")] = UNSET
+    content: Content
+    timestamp: Timestamp
+    sender: Annotated[Participant, Meta(description="who wrote it")] = msgspec.field(name="from")
+
+
+class ChatMessage(Message):
+    """A stored chat message, to every connection of the chat; to its sender it is the acknowledgement."""
+
+    args: StoredMessage
+
+
+class ChatHistoryArgs(Args):
+    """The args of `ChatHistory`."""
+
+    messages: Annotated[list[StoredMessage], Meta(description="the whole conversation, oldest first")]
+
+
+class ChatHistory(Message):
+    """The conversation so far, to the connection that joined; live messages follow without gap or repeat."""
+
+    args: ChatHistoryArgs
+
+
+class ChatExpiredArgs(Args):
+    """The args of `ChatExpired`."""
+
+    chat_id: Id
+
+
+class ChatExpired(Message):
+    """The chat is gone, or never was: both look the same. The connection closes with 4510."""
+
+    args: ChatExpiredArgs
+
+
+class ErrorArgs(Args):
+    """The args of `Error`."""
+
+    code: Annotated[ErrorCode, Meta(description="for programs: one of a fixed set")]
+    message: Annotated[str, Meta(description="for people: one sentence")]
+    retry_after_ms: Annotated[int, Meta(ge=0, description="milliseconds to wait before the next try")] | UnsetType = (
+        UNSET
+    )
+
+
+class Error(Message):
+    """A frame was refused. The connection stays open unless a close frame follows."""
+
+    args: ErrorArgs
+
+
+ServerMessage = Joined | ChatMessage | ChatHistory | ChatExpired | Error
+
+
+# Subscriber to agent on /joins, and the Redis pub/sub channel `Join`.
+
+
+class JoinRequest(Args, tag_field="participant", tag="User"):
+    """A waiting user (seed step 3): sent bare on `/joins`, published on the Redis channel `Join`."""
+
+    user_id: Annotated[Id, Meta(description="what an agent sends back to claim the user")]
+    chat_id: Annotated[Id, Meta(description="where to join the chat: `/chat/{chatId}`")]
+
+
+# HTTP.
+
+
+class NewUser(Args):
+    """The body of `POST /users`."""
+
+    username: Name
+
+
+class RegisteredUser(Args):
+    """The answer to `GET /user/join/{userName}` (seed step 1)."""
+
+    user_id: Annotated[Id, Meta(description="who the user is, in every later message")]
+    username: Annotated[Name, Meta(description="the name as the server keeps it")]
+    chat_id: Annotated[Id, Meta(description="where to chat: `/chat/{chatId}`")]
+
+
+class RegisteredUserWithToken(RegisteredUser):
+    """The answer to `POST /users`."""
+
+    token: Annotated[str, Meta(description="secret of the user; every User `Join` of this chat needs it")]
+
+
+class Problem(Struct, frozen=True, omit_defaults=True):
+    """Why a request was refused, in the form of RFC 9457 (`application/problem+json`)."""
+
+    status: Annotated[int, Meta(ge=400, le=599, description="the HTTP status")]
+    title: Annotated[str, Meta(description="what the status means")]
+    detail: Annotated[str, Meta(description="for people: one sentence")]
+    code: Annotated[ErrorCode | UnsetType, Meta(description="for programs, as in `Error`")] = UNSET
+
+
+class Health(Struct, frozen=True, omit_defaults=True):
+    """The answer to `GET /health`."""
+
+    status: Annotated[Literal["ok", "unavailable"], Meta(description="`ok` only with status 200")]
+    reason: Annotated[str | UnsetType, Meta(description="why it is unavailable")] = UNSET
+
+
+# Encoding and decoding.
+
+encode = msgspec.json.Encoder().encode
+
+_client_decoder: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
+_CLIENT_TYPES = frozenset({"Join", "ChatMessage"})
+
+
+class _Envelope(Struct):
+    type: str
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+
+# What msgspec raises on hostile input, seen with 0.22: besides its own errors, a bad string raises
+# UnicodeError, and deep nesting raises RecursionError even inside a key that is skipped.
+_DECODE_ERRORS = (msgspec.MsgspecError, UnicodeError, RecursionError)
+
+
+def decode_client_message(frame: str) -> ClientMessage:
+    """Decode one text frame of `/chat/{chatId}`.
+
+    Raises:
+        UnknownType: the envelope is right, but its `type` is none of ours.
+        InvalidFrame: no JSON, a missing key, or args of the wrong shape.
+    """
+    try:
+        return _client_decoder.decode(frame)
+    except _DECODE_ERRORS as error:
+        raise _explain(frame, error) from None
+
+
+def _explain(frame: str, error: Exception) -> UnknownType | InvalidFrame:
+    if not isinstance(error, msgspec.ValidationError):
+        return InvalidFrame("The frame is not valid JSON.")
+    try:
+        known = _decode_envelope(frame).type in _CLIENT_TYPES
+    except _DECODE_ERRORS:
+        known = True
+    # The text of a ValidationError names the place and the rule; of the input it repeats at most a tag.
+    return InvalidFrame(f"{str(error)[:200]}.") if known else UnknownType("This type of message is not known.")
+
+
+def decode_claim(frame: str) -> str:
+    """Decode an agent's click: a bare `userId`; quotes and white space around it are tolerated.
+
+    Raises:
+        InvalidFrame: anything else.
+    """
+    bare = frame.strip().strip('"').strip()
+    try:
+        return msgspec.convert(bare, Id)
+    except _DECODE_ERRORS:
+        raise InvalidFrame("A claim is the bare userId: 32 lower-case hex digits.") from None
+
+
+# Redis's clock stamps a message, in the script that stores it. So the message is encoded once, with a
+# placeholder of the same length, and the script overwrites it. The microsecond keeps the six decimals.
+_PLACEHOLDER = datetime(1970, 1, 1, microsecond=1, tzinfo=UTC)
+_PLACEHOLDER_TEXT = b"1970-01-01T00:00:00.000001Z"
+
+
+def encode_unstamped(*, user_id: str, support_id: str | None, content: str, sender: Participant) -> tuple[bytes, int]:
+    """Encode the args of a `ChatMessage` whose timestamp is still to be written.
+
+    Returns:
+        The JSON, and the 0-based place of the timestamp's 27 bytes in it.
+    """
+    args = StoredMessage(
+        user_id=user_id,
+        support_id=support_id or UNSET,
+        content=content,
+        timestamp=_PLACEHOLDER,
+        sender=sender,
+    )
+    body = encode(args)
+    return body, body.rindex(_PLACEHOLDER_TEXT)
+
+
+def frame_of(type_: str, body: bytes) -> str:
+    """Put already encoded args into the envelope."""
+    return f'{{"type":"{type_}","args":{body.decode()}}}'
+
+
+def history_frame(bodies: list[bytes]) -> str:
+    """Make a `ChatHistory` of already encoded messages."""
+    return f'{{"type":"ChatHistory","args":{{"messages":[{b",".join(bodies).decode()}]}}}}'
