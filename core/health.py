@@ -1,0 +1,26 @@
+"""`GET /health`: whether this process can do its work now."""
+
+from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
+
+from core.hub import Hub
+from core.redis import Redis
+from schemas.messages import Health
+
+
+@get(
+    "/health",
+    operation_id="getHealth",
+    tags=["operation"],
+    summary="Ask whether the service can do its work",
+    response_description="It can.",
+    responses={503: ResponseSpec(Health, description="It cannot; the reason says why.", generate_examples=False)},
+)
+async def health(redis: NamedDependency[Redis], hub: NamedDependency[Hub]) -> Response[Health]:
+    """Answer 200 when Redis answers and the hub listens, else 503 with the reason."""
+    reason = await redis.ping() or (None if hub.listening else "The hub does not listen on Redis.")
+    headers = {"Cache-Control": "no-store"}
+    if reason is None:
+        return Response(Health(status="ok"), headers=headers)
+    return Response(Health(status="unavailable", reason=reason), status_code=503, headers=headers)

@@ -1,0 +1,140 @@
+"""JoinQueue: the waiting users and who claimed them. Every change is one script; the list has a version."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+from core.keys import JOIN_CHANNEL, QUEUE
+from core.redis import Redis
+from core.settings import Settings
+from core.store import ChatStore
+from schemas.errors import AlreadyClaimed, ChatGone, CloseCode, NotWaiting, Unavailable
+from schemas.messages import JoinRequest, encode
+
+T = TypeVar("T")
+
+_TOUCH_AT_ONCE = 500
+_SWEEP_AT_ONCE = 100
+
+
+class Waiting(NamedTuple):
+    """A user in the waiting list. `stay` rises with every entry of anybody into the list."""
+
+    user_id: str
+    chat_id: str
+    stay: int
+
+
+class WaitingList(NamedTuple):
+    """The users whom nobody has claimed, oldest place first, as of a version."""
+
+    version: str
+    users: list[Waiting]
+
+
+class Presence(NamedTuple):
+    """A chat that has connections here. `place` is the user's in the queue while waiting, else None."""
+
+    user_id: str
+    chat_id: str
+    place: int | None
+
+
+class JoinQueue:
+    """The join queue in Redis.
+
+    All methods raise `Unavailable` when Redis gives no definite answer in time, and may be repeated.
+    """
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._settings = settings
+        self._enqueue = redis.script("queue", "enqueue")
+        self._claim = redis.script("queue", "claim")
+        self._release = redis.script("queue", "release")
+        self._serve = redis.script("queue", "serve")
+        self._forget = redis.script("queue", "forget")
+        self._touch = redis.script("queue", "touch")
+        self._sweep = redis.script("queue", "sweep")
+        self._snapshot = redis.script("queue", "snapshot")
+
+    async def enqueue(self, *, user_id: str, chat_id: str) -> int | None:
+        """Let a user wait, and publish the join request unless the user waits already.
+
+        Returns:
+            The place: microseconds since the epoch when the user entered; None if an agent has joined meanwhile.
+        """
+        request = encode(JoinRequest(user_id=user_id, chat_id=chat_id))
+        place = await self._enqueue(
+            QUEUE,
+            user_id,
+            chat_id,
+            request,
+            JOIN_CHANNEL,
+            self._settings.leave_grace_ms,
+            self._settings.limits.waiting_users,
+        )
+        if place is None:
+            raise Unavailable("Too many users are waiting, try again later.", close=CloseCode.TRY_AGAIN_LATER)
+        return place or None
+
+    async def claim(self, user_id: str, *, claim_id: str) -> None:
+        """Take a waiting user for one agent, who has the lease's time to join the chat.
+
+        Raises:
+            AlreadyClaimed: another agent was first, or has joined the chat.
+            NotWaiting: the user is not in the queue.
+        """
+        outcome = await self._claim(QUEUE, user_id, claim_id, self._settings.claim_lease_ms)
+        if outcome == b"claimed":
+            raise AlreadyClaimed("Another agent has this user.")
+        if outcome == b"not_waiting":
+            raise NotWaiting("This user does not wait.")
+
+    async def release(self, user_id: str, *, claim_id: str) -> None:
+        """Give a claimed user back to the queue, at the old place."""
+        await self._release(QUEUE, user_id, claim_id)
+
+    async def serve(self, *, user_id: str, chat_id: str) -> None:
+        """Take a user whose Support has joined out of the queue."""
+        await self._serve(QUEUE, user_id, chat_id, self._settings.leave_grace_ms)
+
+    async def forget(self, user_id: str) -> None:
+        """Drop everything known of a user: the chat is gone."""
+        await self._forget(QUEUE, user_id)
+
+    async def touch(self, presences: Iterable[Presence], *, grace_ms: int | None = None) -> None:
+        """Say who is connected here. Must be said again before the grace is over."""
+        grace = self._settings.leave_grace_ms if grace_ms is None else grace_ms
+        for some in _batches(presences, _TOUCH_AT_ONCE):
+            fields = ((p.user_id, p.chat_id, "" if p.place is None else p.place) for p in some)
+            await self._touch(QUEUE, grace, *(value for presence in fields for value in presence))
+
+    async def sweep(self, store: ChatStore) -> None:
+        """Forget absent users, and return those whose claim ran out. Any process may do it, at any time."""
+        due = await self._sweep(QUEUE, _SWEEP_AT_ONCE)
+        for user, chat, claim in _batches((value.decode() for value in due), 3):
+            try:
+                joined = await store.support_id(chat)
+            except ChatGone:
+                await self.forget(user)
+                continue
+            if joined:
+                # The process that let the Support join died before it could say so.
+                await self.serve(user_id=user, chat_id=chat)
+            else:
+                await self.release(user, claim_id=claim)
+
+    async def waiting_list(self, *, known_version: str = "") -> WaitingList | None:
+        """Read the waiting list, or None when the known version is the current one."""
+        reply = await self._snapshot(QUEUE, known_version)
+        if reply is None:
+            return None
+        version, *fields = reply
+        users = [Waiting(user.decode(), chat.decode(), int(stay)) for user, chat, stay in _batches(fields, 3)]
+        return WaitingList(version.decode(), users)
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
+    iterator = iter(items)
+    while batch := tuple(islice(iterator, size)):
+        yield batch

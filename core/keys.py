@@ -1,0 +1,64 @@
+"""Every Redis key and channel: this module is the table.
+
+| key or channel                         | type    | holds                                                   | ends            | written by          |
+| -------------------------------------- | ------- | ------------------------------------------------------- | --------------- | ------------------- |
+| live-support:chat:{ID}:meta            | hash    | who the chat belongs to, its counters                   | chat TTL        | open, join, append  |
+| live-support:chat:{ID}:log             | stream  | `<offset>-1` -> kind, body: the truth of the chat       | chat TTL        | join, append        |
+| live-support:chat:{ID}:dedupe          | hash    | message id -> offset: a repeated append stores nothing  | chat TTL        | append              |
+| live-support:chat:{ID}:connections     | zset    | `participant:connection` by time of joining             | chat TTL        | join, ChatStore     |
+| live-support:chat:{ID}:live            | channel | `<offset> <kind> <body>`: a hint that carries the entry | -               | join, append        |
+| live-support:{joins}:waiting           | zset    | userId -> place in the queue (µs); claimed users too    | swept           | queue scripts       |
+| live-support:{joins}:leases            | zset    | userId -> end of the claim (ms), while claimed          | swept           | queue scripts       |
+| live-support:{joins}:present           | zset    | userId -> known until (ms): what the sweeper goes by    | swept           | queue scripts       |
+| live-support:{joins}:chats             | hash    | userId -> chatId; not waiting but here: has an agent    | swept           | queue scripts       |
+| live-support:{joins}:stays             | hash    | userId -> number of this stay in the queue, rising      | swept           | queue scripts       |
+| live-support:{joins}:claims            | hash    | userId -> claim id, while claimed                       | swept           | queue scripts       |
+| live-support:{joins}:version           | int     | rises with every change of the waiting list             | kept: one key   | queue scripts       |
+| live-support:{joins}:changed           | channel | a hint that the waiting list changed                    | -               | queue scripts       |
+| live-support:rate:{ADDRESS}            | string  | when the address's bucket is full again (µs)            | by then         | take                |
+| Join                                   | channel | the seed's join request, published on entering          | -               | enqueue             |
+
+The braces are part of the name: all keys of one call share a hash tag, so they live in one cluster slot.
+Fields of `meta`: userId, username, tokenHash; joined (the connection of the User's first `Join`); supportId,
+supportUserName; offset (last entry of the log), messages, bytes, micros (of the last message).
+"""
+
+from typing import NamedTuple
+
+JOIN_CHANNEL = "Join"
+
+
+class ChatKeys(NamedTuple):
+    """The keys of one chat, in the order in which the scripts take them."""
+
+    meta: str
+    log: str
+    dedupe: str
+    connections: str
+    live: str
+
+
+def chat_keys(chat_id: str) -> ChatKeys:
+    """Name the keys of a chat."""
+    return ChatKeys(*(f"live-support:chat:{{{chat_id}}}:{name}" for name in ChatKeys._fields))
+
+
+class QueueKeys(NamedTuple):
+    """The keys of the join queue, in the order in which the scripts take them."""
+
+    waiting: str
+    leases: str
+    present: str
+    chats: str
+    stays: str
+    claims: str
+    version: str
+    changed: str
+
+
+QUEUE = QueueKeys(*(f"live-support:{{joins}}:{name}" for name in QueueKeys._fields))
+
+
+def rate_key(address: str) -> str:
+    """Name the bucket of a client address."""
+    return f"live-support:rate:{{{address}}}"

@@ -1,0 +1,17 @@
+-- Put in front of the scripts of a chat.
+-- KEYS  1 meta  2 log  3 dedupe  4 connections  5 live (a channel)
+
+-- Append to the log and hint at it, in one step: what is published is stored.
+local function append(kind, body)
+  local offset = redis.call('HINCRBY', KEYS[1], 'offset', 1)
+  redis.call('XADD', KEYS[2], offset .. '-1', kind, body)
+  redis.call('SPUBLISH', KEYS[5], offset .. ' ' .. kind .. ' ' .. body)
+  return offset
+end
+
+-- Everything of a chat ends at the same moment.
+local function renew(ttl_ms)
+  for index = 1, 4 do
+    redis.call('PEXPIRE', KEYS[index], ttl_ms)
+  end
+end

@@ -1,0 +1,62 @@
+-- Decide a Join by what is stored (PROTOCOL section 3), and read the log up to this moment.
+-- ARGV  1 connection  2 participant  3 userId  4 given supportId, or ''  5 token hash, or ''
+--       6 args of Joined, to append on a first Join  7 new supportId  8 supportUserName, or ''
+--       9 chat TTL in ms  10 waiting TTL in ms  11 connections per participant
+-- Returns {'gone' | 'forbidden' | 'claimed' | 'unnamed'}
+--      or {'first' | 'again', supportId, supportUserName, 'joined' | '' (the User), TTL in ms, kind, body, kind, body ...}
+-- A repeated call of the same connection gets the same answer and appends nothing.
+
+local connection, participant, user, given = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local meta = redis.call('HMGET', KEYS[1], 'userId', 'tokenHash', 'joined', 'supportId', 'supportUserName')
+local joined, support, support_name = meta[3] or '', meta[4] or '', meta[5] or ''
+
+if not meta[1] then return {'gone'} end
+if user ~= meta[1] then return {'forbidden'} end
+
+local first, repeated
+if participant == 'User' then
+  if meta[2] ~= '' and meta[2] ~= ARGV[5] then return {'forbidden'} end
+  repeated = joined == connection
+  first = joined == '' or repeated
+else
+  repeated = support == ARGV[7]
+  first = support == '' or repeated
+  if given == '' then
+    if not first then return {'claimed'} end
+    if ARGV[8] == '' then return {'unnamed'} end
+  elseif first or given ~= support then
+    return {'forbidden'}
+  end
+end
+
+if first and not repeated then
+  if participant == 'User' then
+    joined = connection
+    redis.call('HSET', KEYS[1], 'joined', connection)
+  else
+    support, support_name = ARGV[7], ARGV[8]
+    redis.call('HSET', KEYS[1], 'supportId', support, 'supportUserName', support_name)
+  end
+  append('Joined', ARGV[6])
+end
+
+-- The oldest connection makes room. Its end is an entry of the log, so its process cannot miss it.
+redis.call('ZADD', KEYS[4], 'NX', whole(now_us()), participant .. ':' .. connection)
+local own = {}
+for _, member in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
+  if string.sub(member, 1, #participant + 1) == participant .. ':' then own[#own + 1] = member end
+end
+for index = 1, #own - tonumber(ARGV[11]) do
+  redis.call('ZREM', KEYS[4], own[index])
+  append('Replaced', string.sub(own[index], #participant + 2))
+end
+
+local ttl = (support == '' and joined ~= '') and ARGV[10] or ARGV[9]
+renew(ttl)
+
+local reply = {first and 'first' or 'again', support, support_name, joined ~= '' and 'joined' or '', tonumber(ttl)}
+for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
+  reply[#reply + 1] = entry[2][1]
+  reply[#reply + 1] = entry[2][2]
+end
+return reply

@@ -1,0 +1,8 @@
+-- End a claim without a join: the user is back at the old place, for a new stay.
+-- ARGV  1 userId  2 claim id: another one's claim is left alone
+
+local user = ARGV[1]
+if redis.call('HGET', KEYS[6], user) ~= ARGV[2] then return end
+end_claim(user)
+enter(user, redis.call('ZSCORE', KEYS[1], user))
+changed()

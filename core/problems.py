@@ -1,0 +1,115 @@
+"""What an HTTP client is told when a request is refused: RFC 9457 problems, made and documented here."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from math import ceil
+
+import structlog
+from litestar.exceptions import HTTPException
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example, OpenAPIHeader, OpenAPIResponse, OpenAPIType, Operation, Schema
+from litestar.plugins.problem_details import (
+    ProblemDetailsConfig,
+    ProblemDetailsException,
+    ProblemDetailsPlugin,
+)
+
+from schemas.errors import ChatError, InvalidContent, RateLimited, TooLarge, Unavailable
+from schemas.messages import Problem
+
+log = structlog.get_logger()
+
+_STATUS = {InvalidContent: 400, TooLarge: 400, RateLimited: 429, Unavailable: 503}
+_RETRY_AFTER = (429, 503)
+_DOCUMENTED: dict[int, tuple[str, dict[str, str]]] = {
+    400: (
+        "The name or the body is not allowed.",
+        {"detail": "A name has 1..64 characters.", "code": "invalid"},
+    ),
+    403: (
+        "Browsers may not prefetch this address: it would open a chat for nobody.",
+        {"detail": "Registering is not for prefetching."},
+    ),
+    429: (
+        "Too many registrations from this address.",
+        {"detail": "Too many registrations from your address.", "code": "rate_limited"},
+    ),
+    503: (
+        "Redis does not answer in time.",
+        {"detail": "The server cannot store anything now, try again later.", "code": "unavailable"},
+    ),
+}
+"""What the documents say of a status, and what an example of it says beside the status itself."""
+
+
+def problems_plugin() -> ProblemDetailsPlugin:
+    """Answer every exception of an HTTP route with a problem."""
+    return ProblemDetailsPlugin(
+        ProblemDetailsConfig(
+            exception_to_problem_detail_map={
+                ChatError: _refused,
+                HTTPException: _http_error,
+                Exception: _internal_error,
+            }
+        )
+    )
+
+
+def _refused(error: ChatError) -> ProblemDetailsException:
+    status = _STATUS[type(error)]
+    headers = {"Cache-Control": "no-store"}
+    if status in _RETRY_AFTER:
+        headers["Retry-After"] = str(max(1, ceil((error.retry_after_ms or 0) / 1000)))
+    return _problem(status, error.message, headers=headers, extra={"code": error.code})
+
+
+def _http_error(error: HTTPException) -> ProblemDetailsException:
+    # Litestar's own conversion calls the sentence the title and the phrase the detail.
+    return _problem(error.status_code, error.detail, headers=error.headers, extra=error.extra)
+
+
+def _internal_error(error: Exception) -> ProblemDetailsException:
+    log.error("request_failed", exc_info=error)
+    return _problem(500, "The server failed to answer.")
+
+
+def _problem(status: int, detail: str, **more: object) -> ProblemDetailsException:
+    return ProblemDetailsException(
+        status_code=status,
+        title=HTTPStatus(status).phrase,
+        detail=detail,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def problems(*statuses: int) -> dict[int, ResponseSpec]:
+    """Document the problems of a route, for its `responses`."""
+    return {status: _documented(status) for status in statuses}
+
+
+def _documented(status: int) -> ResponseSpec:
+    description, example = _DOCUMENTED[status]
+    return ResponseSpec(
+        Problem,
+        description=description,
+        media_type="application/problem+json",  # type: ignore[arg-type]
+        examples=[Example(value={"status": status, "title": HTTPStatus(status).phrase, **example})],
+        generate_examples=False,
+    )
+
+
+@dataclass
+class DocumentedOperation(Operation):
+    """An OpenAPI operation with the headers of its problems, for which `ResponseSpec` has no place."""
+
+    def __post_init__(self) -> None:
+        for status in _RETRY_AFTER:
+            response = (self.responses or {}).get(str(status))
+            if isinstance(response, OpenAPIResponse):
+                response.headers = {
+                    "Retry-After": OpenAPIHeader(
+                        schema=Schema(type=OpenAPIType.INTEGER, minimum=1),
+                        description="Seconds to wait before the next try.",
+                        required=True,
+                    )
+                }

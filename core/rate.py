@@ -1,0 +1,41 @@
+"""Rates: a bucket for one connection in this process, and one for a client address in Redis."""
+
+from core.keys import rate_key
+from core.redis import Redis
+from core.settings import Rate
+
+
+class Bucket:
+    """Holds `rate.count` units, refilled evenly (generic cell rate algorithm: one number of state)."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._interval = rate.interval_seconds
+        self._size = rate.interval_seconds * rate.count
+        self._full_at = 0.0
+
+    def take(self, now: float) -> float:
+        """Take one unit; return 0, or in how many seconds to try again."""
+        full_at = max(now, self._full_at) + self._interval
+        early = full_at - now - self._size
+        # A tenth of a microsecond of slack: the sum of many intervals is not exact.
+        if early > 1e-7:
+            return early
+        self._full_at = full_at
+        return 0
+
+
+class AddressRate:
+    """A bucket for each client address, shared by all processes."""
+
+    def __init__(self, redis: Redis, rate: Rate) -> None:
+        self._rate = rate
+        self._take = redis.script("take")
+
+    async def take(self, address: str) -> int:
+        """Take one unit; return 0, or in how many milliseconds to try again.
+
+        Raises:
+            Unavailable: Redis gives no definite answer.
+        """
+        interval_us = max(1, round(self._rate.interval_seconds * 1_000_000))
+        return int(await self._take([rate_key(address)], interval_us, self._rate.count))

@@ -1,0 +1,127 @@
+"""The scaffolding that both services share: the Litestar app with its docs pages, and how it is run."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import structlog
+import uvicorn
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.di import Provide
+from litestar.types import ControllerRouterHandler
+from litestar_asyncapi import ChannelDefinition
+
+from core import docs_pages, logs
+from core.health import health
+from core.hub import Hub
+from core.origin import LOCALHOST, OriginGuard
+from core.problems import problems_plugin
+from core.redis import Redis
+from core.settings import Settings
+from core.websocket import WebSocketProtocol
+
+log = structlog.get_logger()
+
+Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
+
+
+def build_service(
+    *,
+    name: str,
+    key: str,
+    description: str,
+    port: int,
+    settings: Settings,
+    redis: Redis,
+    hub: Hub,
+    route_handlers: Sequence[ControllerRouterHandler],
+    dependencies: Mapping[str, object],
+    lifespan: Lifespan,
+    channels: Sequence[ChannelDefinition],
+) -> Litestar:
+    """Put a service's parts together: routes, health, docs pages, origin rule, and the parts' life.
+
+    Args:
+        name: of the service, as the docs pages show it.
+        key: its name in the AsyncAPI document.
+        description: one paragraph for the docs pages.
+        port: where it listens by default.
+        settings: of the service.
+        redis: closed at the end.
+        hub: started before `lifespan` and closed after it.
+        route_handlers: the service's own routes.
+        dependencies: single objects, injected by name.
+        lifespan: of the service's own parts.
+        channels: WebSockets and Redis channels for the AsyncAPI document.
+    """
+
+    @asynccontextmanager
+    async def life(app: Litestar) -> AsyncIterator[None]:
+        hub.start()
+        try:
+            async with lifespan(app):
+                log.info("service_started", service=name)
+                yield
+        finally:
+            await hub.close()
+            await redis.close()
+            log.info("service_stopped", service=name)
+
+    provided = {"settings": settings, "redis": redis, "hub": hub, **dependencies}
+    return Litestar(
+        [docs_pages.index, docs_pages.assets(), health, *route_handlers],
+        dependencies={key: _provide(part) for key, part in provided.items()},
+        guards=[OriginGuard(settings)],
+        cors_config=_cors(settings),
+        openapi_config=docs_pages.openapi(name, description, port),
+        plugins=[
+            docs_pages.StructSchemas(),
+            docs_pages.asyncapi(name, key, description, port, channels),
+            problems_plugin(),
+        ],
+        lifespan=[life],
+        logging_config=None,
+    )
+
+
+def _provide(part: object) -> Provide:
+    def give() -> object:
+        return part
+
+    return Provide(give, sync_to_thread=False)
+
+
+def _cors(settings: Settings) -> CORSConfig:
+    if settings.allowed_origins:
+        return CORSConfig(allow_origins=list(settings.allowed_origins))
+    return CORSConfig(allow_origins=[], allow_origin_regex=LOCALHOST.pattern if settings.on_loopback else None)
+
+
+def run_service(create_app: Callable[[Settings], Litestar], settings: Settings, port: int) -> int:
+    """Serve an app until SIGINT or SIGTERM.
+
+    Returns:
+        The exit code: 0 after a stop by signal, 1 when the service could not start.
+    """
+    logs.configure(settings)
+    server = uvicorn.Server(server_config(create_app(settings), settings, port))
+    server.run()
+    return 0 if server.started else 1
+
+
+def server_config(app: Litestar, settings: Settings, port: int) -> uvicorn.Config:
+    """Say how uvicorn serves an app; the tests serve it in the same way."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        ws=WebSocketProtocol,
+        ws_max_size=settings.limits.frame_bytes,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=round(settings.limits.drain_seconds),
+        access_log=False,
+        log_config=None,
+        server_header=False,
+    )

@@ -1,0 +1,210 @@
+"""ChatStore: what Redis holds of the chats. One script per operation; the log is the truth."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple
+
+from msgspec import Struct
+
+from core.keys import chat_keys
+from core.redis import Redis
+from core.settings import Settings
+from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, CloseCode, Forbidden, InvalidFrame
+from schemas.messages import Participant
+
+
+class Entry(NamedTuple):
+    """One entry of a chat's log.
+
+    `kind` is the `type` of the message that participants get and `body` its encoded args, but for "Replaced",
+    whose body names a connection that is to close.
+    """
+
+    offset: int
+    kind: str
+    body: bytes
+
+
+class JoinAttempt(Struct, frozen=True, kw_only=True):
+    """What a connection says of itself when it joins."""
+
+    connection_id: str
+    participant: Participant
+    user_id: str
+    support_id: str | None = None
+    token: str | None = None
+    joined: bytes
+    """The args of `Joined`, appended if this is the participant's first join."""
+    new_support_id: str = ""
+    support_user_name: str = ""
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """A chat at the moment of a join."""
+
+    first: bool
+    """Whether this was the participant's first join."""
+    support_id: str | None
+    support_user_name: str
+    user_joined: bool
+    ttl_ms: int
+    entries: list[Entry]
+
+    @property
+    def offset(self) -> int:
+        """The last entry's place in the log; 0 when there is none."""
+        return len(self.entries)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the user waits for an agent."""
+        return self.user_joined and self.support_id is None
+
+
+class ChatStore:
+    """The chats in Redis.
+
+    All methods raise `Unavailable` when Redis gives no definite answer in time, and may be repeated.
+    """
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._redis = redis
+        self._settings = settings
+        self._open = redis.script("chat", "open")
+        self._join = redis.script("chat", "join")
+        self._append = redis.script("chat", "append")
+
+    async def open(self, chat_id: str, *, user_id: str, username: str, token: str | None = None) -> None:
+        """Open a chat for a user; with a token, every `Join` of the User needs it."""
+        await self._open(chat_keys(chat_id), user_id, username, _hashed(token), self._settings.chat_ttl_ms)
+
+    async def join(self, chat_id: str, attempt: JoinAttempt) -> Snapshot:
+        """Let a connection join, and read the chat in the same step.
+
+        Raises:
+            ChatGone: unknown or expired.
+            Forbidden: the ids or the token are not the chat's.
+            AlreadyClaimed: another Support is there.
+            InvalidFrame: a first Support without a name.
+        """
+        reply = await self._join(
+            chat_keys(chat_id),
+            attempt.connection_id,
+            attempt.participant,
+            attempt.user_id,
+            attempt.support_id or "",
+            _hashed(attempt.token),
+            attempt.joined,
+            attempt.new_support_id,
+            attempt.support_user_name,
+            self._settings.chat_ttl_ms,
+            self._settings.waiting_ttl_ms,
+            self._settings.limits.connections_per_participant,
+        )
+        outcome: Literal[b"gone", b"forbidden", b"claimed", b"unnamed", b"first", b"again"] = reply[0]
+        match outcome:
+            case b"gone":
+                raise ChatGone
+            case b"forbidden":
+                raise Forbidden("You are not this participant of the chat.", close=CloseCode.FORBIDDEN)
+            case b"claimed":
+                raise AlreadyClaimed("Another agent has this chat.", close=CloseCode.ALREADY_CLAIMED)
+            case b"unnamed":
+                raise InvalidFrame("The first Join of a Support needs supportUserName.")
+        _, support_id, support_user_name, joined, ttl_ms, *log = reply
+        return Snapshot(
+            first=outcome == b"first",
+            support_id=support_id.decode() or None,
+            support_user_name=support_user_name.decode(),
+            user_joined=bool(joined),
+            ttl_ms=ttl_ms,
+            entries=[
+                Entry(offset, kind.decode(), body)
+                for offset, (kind, body) in enumerate(zip(log[::2], log[1::2], strict=True), start=1)
+            ],
+        )
+
+    async def append(
+        self, chat_id: str, message_id: str, *, support_id: str | None, body: bytes, place: int
+    ) -> str | None:
+        """Store a message and publish it.
+
+        Args:
+            chat_id: the chat.
+            message_id: the same for every try of the same message.
+            support_id: the one that the body holds.
+            body: args of `ChatMessage`, as `encode_unstamped` makes them.
+            place: of the timestamp in the body.
+
+        Returns:
+            None once it is stored, else the chat's `supportId`: the body must hold that one.
+
+        Raises:
+            ChatGone: unknown or expired.
+            ChatFull: the chat is at its bounds.
+        """
+        outcome, *current = await self._append(
+            chat_keys(chat_id),
+            message_id,
+            support_id or "",
+            body,
+            place,
+            self._settings.chat_max_messages,
+            self._settings.chat_max_bytes,
+            self._settings.chat_ttl_ms,
+            self._settings.waiting_ttl_ms,
+        )
+        if outcome == b"gone":
+            raise ChatGone
+        if outcome == b"full":
+            raise ChatFull("This chat holds as many messages as a chat may.")
+        return current[0].decode() if outcome == b"stale" else None
+
+    async def entries_after(self, chat_id: str, offset: int) -> list[Entry]:
+        """Read the log from behind an offset on."""
+        log = chat_keys(chat_id).log
+        entries: Any = await self._redis.call(lambda: self._redis.client.xrange(log, min=f"{offset + 1}-0"))
+        return [
+            Entry(int(entry_id.partition(b"-")[0]), kind.decode(), body)
+            for entry_id, fields in entries
+            for kind, body in fields.items()
+        ]
+
+    async def offsets(self, chat_ids: Sequence[str]) -> list[int | None]:
+        """Read the last offset of each chat, None where the chat is gone."""
+
+        async def read() -> list[bytes | None]:
+            async with self._redis.client.pipeline(transaction=False) as pipeline:
+                for chat_id in chat_ids:
+                    pipeline.hget(chat_keys(chat_id).meta, "offset")
+                return await pipeline.execute()
+
+        return [None if offset is None else int(offset) for offset in await self._redis.call(read)]
+
+    async def remaining_ms(self, chat_id: str) -> int | None:
+        """Return how long the chat lives unless something happens in it, or None when it is gone."""
+        remaining = await self._redis.call(lambda: self._redis.client.pttl(chat_keys(chat_id).meta))
+        return None if remaining < 0 else remaining
+
+    async def support_id(self, chat_id: str) -> str | None:
+        """Return the `supportId`, or None while there is no agent.
+
+        Raises:
+            ChatGone: unknown or expired.
+        """
+        meta = chat_keys(chat_id).meta
+        fields: list[Any] = await self._redis.call(lambda: self._redis.client.hmget(meta, ["userId", "supportId"]))
+        user_id, support_id = fields
+        if user_id is None:
+            raise ChatGone
+        return support_id.decode() if support_id else None
+
+    async def leave(self, chat_id: str, participant: Participant, connection_id: str) -> None:
+        """Take a connection off the chat's list."""
+        connections = chat_keys(chat_id).connections
+        await self._redis.call(lambda: self._redis.client.zrem(connections, f"{participant}:{connection_id}"))
+
+
+def _hashed(token: str | None) -> str:
+    """Hash a token, so that whoever reads Redis cannot use it; "" for none."""
+    return sha256(token.encode()).hexdigest() if token else ""
