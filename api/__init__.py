@@ -1,0 +1,1 @@
+"""ChatServer (port 9000): registration, and the chat between a User and a Support."""

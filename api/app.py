@@ -1,0 +1,48 @@
+"""The one place where the ChatServer's parts are put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+
+from api import channels
+from api.chat import chat
+from api.live_chats import LiveChats
+from api.session import Services
+from api.users import Registrar, create_user, register_user
+from core.hub import Hub
+from core.join_queue import JoinQueue
+from core.rate import AddressRate
+from core.redis import Redis
+from core.service import build_service
+from core.settings import Settings
+from core.store import ChatStore
+
+
+def create_app(settings: Settings) -> Litestar:
+    """Build the ChatServer; nothing connects before it starts."""
+    redis, hub = Redis(settings), Hub(settings)
+    store, queue = ChatStore(redis, settings), JoinQueue(redis, settings)
+    chats = LiveChats(store, queue, hub, settings)
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        async with chats.running():
+            yield
+
+    return build_service(
+        name="ChatServer",
+        key=channels.SERVER,
+        description="Registers users, and carries the chat between a User and a Support.",
+        port=settings.chat_port,
+        settings=settings,
+        redis=redis,
+        hub=hub,
+        route_handlers=[register_user, create_user, chat],
+        dependencies={
+            "services": Services(store, queue, chats),
+            "registrar": Registrar(store, AddressRate(redis, settings.join_rate)),
+        },
+        lifespan=lifespan,
+        channels=channels.CHANNELS,
+    )

@@ -1,0 +1,53 @@
+"""The ChatServer's channels, as its AsyncAPI document describes them."""
+
+from litestar_asyncapi import ChannelDefinition, OperationDefinition
+from litestar_asyncapi.spec import Parameter
+
+from core.asyncapi import close_codes, join_channel, message, server
+from schemas.examples import REGISTERED_USER
+from schemas.messages import ChatExpired, ChatHistory, ChatMessage, Error, Join, Joined, NewChatMessage
+
+SERVER = "chat-server"
+
+_CHAT = ChannelDefinition(
+    key="chat",
+    address="/chat/{chatId}",
+    servers=server(SERVER),
+    parameters={
+        "chatId": Parameter(
+            description="As registration gave it: 32 lower-case hex digits (`^[0-9a-f]{32}$`). "
+            "Anything else is refused at the handshake.",
+            examples=[REGISTERED_USER["chatId"]],
+        )
+    },
+    operations=[
+        OperationDefinition(
+            action="receive",
+            operation_id="receiveFromParticipant",
+            title="What a participant sends",
+            description="One JSON object per text frame. The first is `Join`, within ten seconds. "
+            "A refused frame is answered with `Error`; three malformed ones in a row close the connection.",
+            messages=[message(Join), message(NewChatMessage)],
+        ),
+        OperationDefinition(
+            action="send",
+            operation_id="sendToParticipant",
+            title="What a participant is told",
+            description="After `ChatHistory` the live messages follow without gap or repeat, in one order "
+            "for everybody. The `ChatMessage` that comes back to its sender is the acknowledgement: "
+            "it is stored.\n\n" + close_codes(),
+            messages=[message(struct) for struct in (Joined, ChatMessage, ChatHistory, ChatExpired, Error)],
+        ),
+    ],
+)
+
+_JOIN = join_channel(
+    OperationDefinition(
+        action="send",
+        operation_id="publishJoinRequest",
+        title="What is published when a user enters the queue",
+        description="A hint: the queue itself is kept in Redis, so a lost message loses nobody.",
+    )
+)
+
+CHANNELS = [_CHAT, _JOIN]

@@ -1,0 +1,245 @@
+"""LiveChat: a chat as long as this process has connections in it. Fans out, fills gaps, and notices the end.
+
+Every session has a cursor, the offset of the last entry that it got. A publication with the next offset is sent
+on; with any later one it reveals a gap, and the log is read. So it does not matter whether publications are
+lost, doubled, or overtaken by the snapshot of a join.
+"""
+
+import asyncio
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from core.join_queue import JoinQueue, Presence
+from core.logs import short
+from core.store import ChatStore, Entry, Snapshot
+from core.tasks import Tasks
+from schemas.errors import CloseCode, Unavailable
+from schemas.messages import ChatExpired, ChatExpiredArgs, SupportJoined, UserJoined, encode, frame_of
+
+log = structlog.get_logger()
+
+_RETRY_SECONDS = 1.0
+_EXPIRY_MARGIN_MS = 250
+
+_decode_joined = msgspec.json.Decoder(UserJoined | SupportJoined).decode
+
+
+class Member(Protocol):
+    """A joined session, as its chat sees it."""
+
+    cursor: int | None
+    """None until the session has joined."""
+
+    @property
+    def connection_id(self) -> str:
+        """Names the connection in the log."""
+
+    def send(self, frame: str) -> None:
+        """Queue a frame."""
+
+    def close(self, code: CloseCode) -> None:
+        """Close after the queued frames."""
+
+
+class LiveChat:
+    """One chat's connections in this process."""
+
+    def __init__(self, chat_id: str, store: ChatStore, queue: JoinQueue, tasks: Tasks) -> None:
+        self.chat_id = chat_id
+        self.user_id = ""
+        self.support_id: str | None = None
+        self.place: int | None = None
+        """The user's place in the queue while this process knows it."""
+        self.members: set[Member] = set()
+        self._store = store
+        self._queue = queue
+        self._tasks = tasks
+        self._gone = False
+        self._latest = 0
+        self._repairing = False
+        self._dirty = False
+        self._loop = asyncio.get_running_loop()
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    # Joining.
+
+    def admit(self, member: Member, snapshot: Snapshot, *, user_id: str, place: int | None) -> None:
+        """Let a session follow the chat from its snapshot on."""
+        self.user_id = user_id
+        # The snapshot may be older than what the log has told since.
+        if snapshot.support_id is not None:
+            self.support_id = snapshot.support_id
+        if self.support_id is None:
+            self.place = place
+        self.renew(snapshot.ttl_ms)
+        member.cursor = snapshot.offset
+        if self._latest > snapshot.offset:
+            self.missed()
+
+    @property
+    def presence(self) -> Presence | None:
+        """What the queue is told of this chat: None until it waits or has an agent, and when it is gone."""
+        if self._gone or (self.place is None and self.support_id is None):
+            return None
+        return Presence(self.user_id, self.chat_id, self.place)
+
+    # Delivery.
+
+    def publication(self, payload: bytes) -> None:
+        """Take a hint of the hub's: an entry of the log."""
+        offset, kind, body = payload.split(b" ", 2)
+        self._deliver(Entry(int(offset), kind.decode(), body))
+
+    def missed(self) -> None:
+        """Read the log: publications may have been lost."""
+        self._dirty = True
+        if not self._repairing:
+            self._repairing = True
+            self._tasks.spawn(self._repair())
+
+    def _deliver(self, entry: Entry) -> None:
+        self._latest = max(self._latest, entry.offset)
+        if entry.kind == "Joined":
+            self._learn(entry.body)
+        frame = None
+        for member in tuple(self.members):
+            if member.cursor is None or entry.offset <= member.cursor:
+                continue
+            if entry.offset > member.cursor + 1:
+                self.missed()
+                continue
+            member.cursor = entry.offset
+            if entry.kind == "Replaced":
+                if entry.body.decode() == member.connection_id:
+                    member.close(CloseCode.REPLACED)
+                continue
+            frame = frame or frame_of(entry.kind, entry.body)
+            member.send(frame)
+
+    def _learn(self, body: bytes) -> None:
+        joined = _decode_joined(body)
+        if isinstance(joined, SupportJoined):
+            self.support_id = joined.support_id
+            self.place = None
+            # With an agent the chat's time may be shorter than it was while waiting.
+            self._tasks.spawn(self._check())
+
+    async def _repair(self) -> None:
+        try:
+            while self._dirty:
+                self._dirty = False
+                cursors = [member.cursor for member in self.members if member.cursor is not None]
+                if cursors:
+                    for entry in await self._store.entries_after(self.chat_id, min(cursors)):
+                        self._deliver(entry)
+        except Unavailable:
+            # `check_offset` finds the gap again when Redis is back.
+            log.warning("repair_failed", chat=short(self.chat_id))
+        finally:
+            self._repairing = False
+
+    @property
+    def furthest(self) -> int:
+        """The highest cursor here."""
+        return max((member.cursor or 0 for member in self.members), default=0)
+
+    def check_offset(self, offset: int | None, *, furthest: int) -> None:
+        """Compare the chat in Redis with what was delivered here.
+
+        Args:
+            offset: of the log's last entry; None when the chat is gone.
+            furthest: as it was before the offset was read, for entries may have come in since.
+        """
+        cursors = [member.cursor for member in self.members if member.cursor is not None]
+        if not cursors:
+            return
+        if offset is None:
+            self._expire()
+        elif offset < furthest:
+            # Redis has lost entries that were delivered. A new join shows what is left.
+            log.error("log_lost_entries", chat=short(self.chat_id))
+            for member in tuple(self.members):
+                member.close(CloseCode.SERVICE_RESTART)
+        elif offset > min(cursors):
+            self.missed()
+
+    # Expiry.
+
+    def renew(self, ttl_ms: int) -> None:
+        """Set when the chat expires unless something happens in it."""
+        if not self.members:
+            return  # the last one left while Redis was asked
+        self._deadline = self._loop.time() + ttl_ms / 1000
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._set_timer(self._deadline)
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        # One millisecond late: a key whose time is up is surely gone then.
+        self._timer = self._loop.call_at(when + 0.001, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._deadline > self._loop.time():
+            self._set_timer(self._deadline)
+        else:
+            self._tasks.spawn(self._check())
+
+    async def _check(self) -> None:
+        """Ask Redis how long the chat lives: other processes may have renewed it."""
+        try:
+            remaining_ms = await self._store.remaining_ms(self.chat_id)
+        except Unavailable:
+            self.renew(round(_RETRY_SECONDS * 1000))
+            return
+        if remaining_ms is None:
+            self._expire()
+        else:
+            self.renew(remaining_ms)
+
+    async def idle_grace(self) -> float:
+        """Say how long an idle connection is to wait because the chat is about to expire, in seconds.
+
+        Where both fall together `ChatExpired` goes first (PROTOCOL section 3).
+        """
+        try:
+            remaining_ms = await self._store.remaining_ms(self.chat_id)
+        except Unavailable:
+            return 0
+        if remaining_ms is None:
+            self._expire()
+            return 0
+        return remaining_ms / 1000 + 0.05 if remaining_ms < _EXPIRY_MARGIN_MS else 0
+
+    def _expire(self) -> None:
+        """Tell everybody that the chat is gone."""
+        frame = expired_frame(self.chat_id)
+        for member in tuple(self.members):
+            if member.cursor is not None:
+                member.send(frame)
+                member.close(CloseCode.CHAT_GONE)
+        if self.presence is not None:
+            self._tasks.spawn(self._forget())
+        self._gone = True
+
+    async def _forget(self) -> None:
+        try:
+            await self._queue.forget(self.user_id)
+        except Unavailable:
+            # Nobody touches the user any more, so the sweeper does it.
+            log.warning("forget_failed", chat=short(self.chat_id))
+
+    def end(self) -> None:
+        """Stop the clock: the last connection is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def expired_frame(chat_id: str) -> str:
+    """Encode `ChatExpired`."""
+    return encode(ChatExpired(ChatExpiredArgs(chat_id=chat_id))).decode()

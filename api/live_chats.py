@@ -1,0 +1,103 @@
+"""LiveChats: all chats that have connections in this process, and the rounds that keep Redis and them in step."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import islice
+
+import structlog
+
+from api.live_chat import LiveChat, Member
+from core.hub import Hub
+from core.join_queue import JoinQueue
+from core.keys import chat_keys
+from core.settings import Settings
+from core.store import ChatStore
+from core.tasks import Tasks, every
+from schemas.errors import Unavailable
+from schemas.messages import Participant
+
+log = structlog.get_logger()
+
+_OFFSETS_SECONDS = 2.0
+_OFFSETS_AT_ONCE = 500
+
+
+class LiveChats:
+    """The registry of live chats."""
+
+    def __init__(self, store: ChatStore, queue: JoinQueue, hub: Hub, settings: Settings) -> None:
+        self._store = store
+        self._queue = queue
+        self._hub = hub
+        self._settings = settings
+        self._chats: dict[str, LiveChat] = {}
+        self._tasks = Tasks()
+
+    def enter(self, chat_id: str, member: Member) -> LiveChat:
+        """Put a session into its chat, where it stays until `leave`."""
+        chat = self._chats.get(chat_id)
+        if chat is None:
+            chat = self._chats[chat_id] = LiveChat(chat_id, self._store, self._queue, self._tasks)
+            self._hub.subscribe(chat_keys(chat_id).live, chat, sharded=True)
+        chat.members.add(member)
+        return chat
+
+    async def listening(self, chat: LiveChat) -> None:
+        """Wait until no publication of the chat can be missed any more.
+
+        Raises:
+            Unavailable: Redis did not confirm the subscription in time.
+        """
+        await self._hub.confirmed(chat_keys(chat.chat_id).live)
+
+    def leave(self, chat: LiveChat, member: Member, participant: Participant | None) -> None:
+        """Take a session out of its chat.
+
+        Args:
+            chat: as `enter` gave it.
+            member: the session.
+            participant: as whom it had joined, if it had.
+        """
+        chat.members.discard(member)
+        if not chat.members:
+            del self._chats[chat.chat_id]
+            self._hub.unsubscribe(chat_keys(chat.chat_id).live)
+            chat.end()
+        if participant is not None:
+            self._tasks.spawn(self._leave(chat, member.connection_id, participant))
+
+    async def _leave(self, chat: LiveChat, connection_id: str, participant: Participant) -> None:
+        try:
+            await self._store.leave(chat.chat_id, participant, connection_id)
+            if not chat.members and (presence := chat.presence):
+                # The grace runs from now on, but not past the end of the chat.
+                remaining_ms = await self._store.remaining_ms(chat.chat_id)
+                if remaining_ms is not None:
+                    await self._queue.touch([presence], grace_ms=min(remaining_ms, self._settings.leave_grace_ms))
+        except Unavailable:
+            # Nobody touches the user any more, so the grace runs from the last round.
+            log.warning("leave_failed")
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the rounds going."""
+        grace_seconds = self._settings.leave_grace_seconds
+        sweep_seconds = min(1.0, grace_seconds / 4, self._settings.claim_lease_seconds / 4)
+        self._tasks.spawn(every(grace_seconds / 3, self._touch))
+        self._tasks.spawn(every(_OFFSETS_SECONDS, self._check_offsets))
+        self._tasks.spawn(every(sweep_seconds, lambda: self._queue.sweep(self._store)))
+        try:
+            yield
+        finally:
+            await self._tasks.close()
+
+    async def _touch(self) -> None:
+        await self._queue.touch([presence for chat in self._chats.values() if (presence := chat.presence)])
+
+    async def _check_offsets(self) -> None:
+        chats = iter(tuple(self._chats.values()))
+        while some := tuple(islice(chats, _OFFSETS_AT_ONCE)):
+            furthest = [chat.furthest for chat in some]
+            offsets = await self._store.offsets([chat.chat_id for chat in some])
+            for chat, offset, before in zip(some, offsets, furthest, strict=True):
+                chat.check_offset(offset, furthest=before)

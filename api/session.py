@@ -1,0 +1,234 @@
+"""ChatSession: one WebSocket's life inside a chat. The rules of PROTOCOL section 3; knows no socket."""
+
+import secrets
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from api.live_chat import LiveChat, expired_frame
+from api.live_chats import LiveChats
+from core.join_queue import JoinQueue
+from core.store import ChatStore, JoinAttempt, Snapshot
+from schemas.errors import AlreadyJoined, ChatGone, CloseCode, Forbidden, NotJoined, Unavailable
+from schemas.messages import (
+    Join,
+    NewChatMessage,
+    NewSupportMessage,
+    NewUserMessage,
+    Participant,
+    SupportJoin,
+    SupportJoined,
+    UserJoin,
+    UserJoined,
+    decode_client_message,
+    encode,
+    encode_unstamped,
+    frame_of,
+    history_frame,
+)
+from schemas.text import clean_content, clean_name
+
+
+class Peer(Protocol):
+    """The connection, as a session sees it."""
+
+    id: str
+
+    def send(self, frame: str) -> None:
+        """Queue a frame."""
+
+    def close(self, code: CloseCode) -> None:
+        """Close after the queued frames."""
+
+
+class Services(NamedTuple):
+    """What sessions work with."""
+
+    store: ChatStore
+    queue: JoinQueue
+    chats: LiveChats
+
+
+class ChatSession:
+    """What a connection may do in a chat, and what it is told.
+
+    Args:
+        chat_id: of the address that was connected to.
+        peer: the connection.
+        services: shared by all sessions of the process.
+    """
+
+    def __init__(self, chat_id: str, peer: Peer, services: Services) -> None:
+        self._chat_id = chat_id
+        self._peer = peer
+        self._services = services
+        self._chat: LiveChat | None = None
+        self._participant: Participant | None = None
+        self._user_id = ""
+        self._support_id: str | None = None
+        self._message_count = 0
+        self.cursor: int | None = None
+        """The last entry of the chat's log that was sent here; None before the join."""
+
+    @property
+    def joined(self) -> bool:
+        """Whether the connection has joined."""
+        return self._participant is not None
+
+    @property
+    def connection_id(self) -> str:
+        """Names the connection in the chat's log."""
+        return self._peer.id
+
+    def send(self, frame: str) -> None:
+        """Pass on a frame of the chat."""
+        self._peer.send(frame)
+
+    def close(self, code: CloseCode) -> None:
+        """Close the connection."""
+        self._peer.close(code)
+
+    async def receive(self, frame: str) -> None:
+        """Do what a frame asks for.
+
+        Raises:
+            ChatError: it was refused.
+        """
+        try:
+            match decode_client_message(frame):
+                case Join(args):
+                    await self._join(args)
+                case NewChatMessage(args):
+                    await self._say(args)
+        except ChatGone:
+            self._peer.send(expired_frame(self._chat_id))
+            self._peer.close(CloseCode.CHAT_GONE)
+
+    async def idle_grace(self) -> float:
+        """Say for how many seconds an idle connection is to wait for the end of its chat."""
+        return await self._chat.idle_grace() if self._chat else 0
+
+    def leave(self) -> None:
+        """End the session: the connection is gone."""
+        if self._chat is not None:
+            self._services.chats.leave(self._chat, self, self._participant)
+            self._chat = None
+
+    # Joining.
+
+    async def _join(self, args: UserJoin | SupportJoin) -> None:
+        if self._participant is not None:
+            raise AlreadyJoined("This connection has joined already.")
+        attempt = _attempt(args, self._peer.id)
+        chat = self._chat = self._services.chats.enter(self._chat_id, self)
+        try:
+            # Listening first and reading afterwards, so that nothing falls between the two.
+            await self._services.chats.listening(chat)
+            snapshot = await self._services.store.join(self._chat_id, attempt)
+            place = await self._bring_queue_in_step(args, snapshot)
+        except BaseException as error:
+            self.leave()
+            if isinstance(error, Unavailable):
+                error.close = CloseCode.TRY_AGAIN_LATER
+            raise
+        self._participant = attempt.participant
+        self._user_id = args.user_id
+        self._support_id = snapshot.support_id if isinstance(args, SupportJoin) else None
+        for frame in _answer(args, snapshot):
+            self._peer.send(frame)
+        chat.admit(self, snapshot, user_id=args.user_id, place=place)
+
+    async def _bring_queue_in_step(self, args: UserJoin | SupportJoin, snapshot: Snapshot) -> int | None:
+        """Let the user wait or be served, as the chat says; return the place in the queue while waiting.
+
+        It is done on every join: this heals a crash between the chat's step and the queue's.
+        """
+        queue = self._services.queue
+        if snapshot.waiting:
+            return await queue.enqueue(user_id=args.user_id, chat_id=self._chat_id)
+        if snapshot.support_id is not None:
+            await queue.serve(user_id=args.user_id, chat_id=self._chat_id)
+        return None
+
+    # Talking.
+
+    async def _say(self, args: NewUserMessage | NewSupportMessage) -> None:
+        if self._chat is None or self._participant is None:
+            raise NotJoined("The first message is Join.")
+        await self._check_sender(self._chat, args)
+        content = clean_content(args.content)
+        self._message_count += 1
+        message_id = f"{self._peer.id}:{self._message_count}"
+        support_id = self._chat.support_id
+        while True:
+            body, place = encode_unstamped(
+                user_id=self._user_id, support_id=support_id, content=content, sender=self._participant
+            )
+            current = await self._services.store.append(
+                self._chat_id, message_id, support_id=support_id, body=body, place=place
+            )
+            if current is None:
+                return
+            # An agent has joined, and this process has not heard of it yet.
+            support_id = current
+
+    async def _check_sender(self, chat: LiveChat, args: NewUserMessage | NewSupportMessage) -> None:
+        """Refuse ids that are not the connection's own."""
+        if isinstance(args, NewSupportMessage):
+            own = self._participant == "Support" and args.support_id == self._support_id
+        else:
+            own = self._participant == "User" and (
+                args.support_id in (None, chat.support_id)
+                # The agent may have joined on another process a moment ago.
+                or args.support_id == await self._services.store.support_id(self._chat_id)
+            )
+        if not own or args.user_id != self._user_id:
+            raise Forbidden("The ids and the sender must be your own.")
+
+
+def _attempt(args: UserJoin | SupportJoin, connection_id: str) -> JoinAttempt:
+    if isinstance(args, UserJoin):
+        return JoinAttempt(
+            connection_id=connection_id,
+            participant="User",
+            user_id=args.user_id,
+            support_id=args.support_id,
+            token=args.token,
+            joined=encode(UserJoined(user_id=args.user_id)),
+        )
+    joined = SupportJoined(
+        user_id=args.user_id,
+        support_id=secrets.token_hex(16),
+        support_user_name="" if args.support_user_name is None else clean_name(args.support_user_name),
+    )
+    return JoinAttempt(
+        connection_id=connection_id,
+        participant="Support",
+        user_id=args.user_id,
+        support_id=args.support_id,
+        joined=encode(joined),
+        new_support_id=joined.support_id,
+        support_user_name=joined.support_user_name,
+    )
+
+
+def _answer(args: UserJoin | SupportJoin, snapshot: Snapshot) -> Iterator[str]:
+    """Tell the joining connection what the chat is (the table of PROTOCOL section 3)."""
+    user = frame_of("Joined", encode(UserJoined(user_id=args.user_id)))
+    support = (
+        frame_of("Joined", encode(SupportJoined(args.user_id, snapshot.support_id, snapshot.support_user_name)))
+        if snapshot.support_id
+        else None
+    )
+    match args, snapshot.first:
+        case SupportJoin(), True:
+            told = [support]
+        case SupportJoin(), False:
+            told = []
+        case UserJoin(support_id=str()), False if support:
+            told = []
+        case _:
+            told = [user, support]
+    yield from filter(None, told)
+    history = [entry.body for entry in snapshot.entries if entry.kind == "ChatMessage"]
+    if history or not told:
+        yield history_frame(history)

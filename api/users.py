@@ -1,0 +1,102 @@
+"""Registration over HTTP (PROTOCOL section 2): opens a chat. Nobody waits until the WebSocket `Join`."""
+
+import secrets
+from typing import Annotated, Any
+from urllib.parse import unquote_to_bytes
+
+from litestar import Request, get, post
+from litestar.datastructures import ResponseHeader
+from litestar.di import NamedDependency
+from litestar.exceptions import PermissionDeniedException
+from litestar.openapi.spec import Example
+from litestar.params import JSONBody, PathParameter
+
+from core.problems import DocumentedOperation, problems
+from core.rate import AddressRate
+from core.store import ChatStore
+from schemas.errors import InvalidContent, RateLimited
+from schemas.examples import REGISTERED_USER
+from schemas.messages import NewUser, RegisteredUser, RegisteredUserWithToken
+from schemas.text import NAME_MAX, clean_name
+
+_NO_STORE = ResponseHeader(name="Cache-Control", value="no-store")
+_USER_NAME = PathParameter(
+    description="The name: 1..64 characters after NFC and trimming, as URL-encoded UTF-8.",
+    examples=[Example(summary="the seed's user", value=REGISTERED_USER["username"])],
+    # Only published here: `schemas.text` counts after NFC.
+    schema_extra={"min_length": 1, "max_length": NAME_MAX},
+)
+_Request = Request[Any, Any, Any]
+
+
+class Registrar:
+    """Opens chats for users."""
+
+    def __init__(self, store: ChatStore, rate: AddressRate) -> None:
+        self._store = store
+        self._rate = rate
+
+    async def register(self, request: _Request, username: str, *, token: str | None = None) -> RegisteredUser:
+        """Open a chat for a user.
+
+        Raises:
+            InvalidContent: the name is not allowed.
+            RateLimited: the address registers too often.
+            Unavailable: Redis gives no definite answer.
+        """
+        username = clean_name(username)
+        address = request.client.host if request.client else ""
+        if retry_after_ms := await self._rate.take(address):
+            raise RateLimited("Too many registrations from your address.", retry_after_ms=retry_after_ms)
+        user = RegisteredUser(user_id=secrets.token_hex(16), username=username, chat_id=secrets.token_hex(16))
+        await self._store.open(user.chat_id, user_id=user.user_id, username=username, token=token)
+        return user
+
+
+@get(
+    "/user/join/{userName:path}",
+    operation_id="registerUser",
+    tags=["users"],
+    summary="Register a user",
+    response_description="The user may now chat.",
+    response_headers=[_NO_STORE],
+    responses=problems(400, 403, 429, 503),
+    operation_class=DocumentedOperation,
+)
+async def register_user(
+    request: _Request,
+    userName: Annotated[str, _USER_NAME],  # noqa: ARG001
+    registrar: NamedDependency[Registrar],
+) -> RegisteredUser:
+    """Register a user: the seed's step 1."""
+    if "prefetch" in request.headers.get("sec-purpose", ""):
+        raise PermissionDeniedException("Registering is not for prefetching.")
+    return await registrar.register(request, _name_in(request))
+
+
+def _name_in(request: _Request) -> str:
+    """Take the name from the path as it was sent: the decoded path has lost what was escaped and what was not."""
+    raw = request.scope["raw_path"].rpartition(b"/user/join/")[2]
+    try:
+        return unquote_to_bytes(raw).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidContent("A name is UTF-8.") from None
+
+
+@post(
+    "/users",
+    operation_id="createUser",
+    tags=["users"],
+    summary="Register a user, with a token",
+    response_description="The user may now chat, with the token.",
+    response_headers=[_NO_STORE],
+    responses=problems(400, 429, 503),
+    operation_class=DocumentedOperation,
+)
+async def create_user(
+    request: _Request, data: JSONBody[NewUser], registrar: NamedDependency[Registrar]
+) -> RegisteredUserWithToken:
+    """Register a user whose chat is opened by a secret token as well: what new clients should use."""
+    token = secrets.token_urlsafe(24)
+    user = await registrar.register(request, data.username, token=token)
+    return RegisteredUserWithToken(user_id=user.user_id, username=user.username, chat_id=user.chat_id, token=token)
