@@ -1,0 +1,1 @@
+"""Subscriber (port 9001): shows the waiting users to the agents, and lets exactly one claim each."""

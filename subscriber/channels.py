@@ -1,0 +1,58 @@
+"""The Subscriber's channels, as its AsyncAPI document describes them."""
+
+from litestar_asyncapi import ChannelDefinition, MessageDefinition, OperationDefinition
+from litestar_asyncapi.spec import MessageExample
+
+from core.asyncapi import close_codes, join_channel, message, server
+from schemas.errors import CloseCode
+from schemas.examples import CLAIM
+from schemas.json_schema import json_schemas
+from schemas.messages import Error, Id, JoinRequest
+
+SERVER = "subscriber"
+
+_JOINS = ChannelDefinition(
+    key="joins",
+    address="/joins",
+    servers=server(SERVER),
+    operations=[
+        OperationDefinition(
+            action="receive",
+            operation_id="receiveClaim",
+            title="What an agent sends",
+            description="The agent's click. Exactly one agent wins, and hears nothing; the others get "
+            "`Error` `already_claimed`. The user comes back unless the agent joins the chat before the "
+            "claim's lease ends.",
+            messages=[
+                MessageDefinition(
+                    name="Claim",
+                    title="Claim",
+                    summary="The bare `userId`; quotes and white space around it are tolerated.",
+                    payload=json_schemas([Id], "")[0][0],
+                    content_type="text/plain",
+                    examples=[MessageExample(name="the userId of a join request", payload=CLAIM)],
+                )
+            ],
+        ),
+        OperationDefinition(
+            action="send",
+            operation_id="sendToAgent",
+            title="What an agent is told",
+            description="First every waiting user, oldest first, then each new one: once per stay in the "
+            "queue. A `JoinRequest` comes bare, without the envelope of the other messages.\n\n"
+            + close_codes(code for code in CloseCode if code <= CloseCode.MALFORMED),
+            messages=[message(JoinRequest), message(Error)],
+        ),
+    ],
+)
+
+_JOIN = join_channel(
+    OperationDefinition(
+        action="receive",
+        operation_id="receiveJoinRequest",
+        title="What says that a user has entered the queue",
+        description="A hint: on it, and once a second without it, the queue is read.",
+    )
+)
+
+CHANNELS = [_JOINS, _JOIN]

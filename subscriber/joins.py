@@ -1,0 +1,79 @@
+"""The WebSocket `/joins`: the waiting users out, an agent's claims in."""
+
+import asyncio
+from typing import Any
+
+import structlog
+from litestar import WebSocket, websocket
+from litestar.di import NamedDependency
+
+from core.connection import Connection
+from core.join_queue import JoinQueue
+from core.settings import Settings
+from schemas.errors import AlreadyClaimed, NotWaiting, Unavailable
+from schemas.messages import decode_claim
+from subscriber.waiting_view import WaitingView
+
+log = structlog.get_logger()
+
+
+class AgentSession:
+    """What an agent has claimed over one connection.
+
+    Args:
+        claim_id: marks this connection's claims in the queue.
+        queue: where users are claimed.
+        lease_seconds: after that a claim is no longer the agent's.
+    """
+
+    def __init__(self, claim_id: str, queue: JoinQueue, lease_seconds: float) -> None:
+        self._claim_id = claim_id
+        self._queue = queue
+        self._lease_seconds = lease_seconds
+        self._claims: dict[str, float] = {}
+
+    async def receive(self, frame: str) -> None:
+        """Claim the user whom a frame names.
+
+        Raises:
+            ChatError: it was refused.
+        """
+        user_id = decode_claim(frame)
+        self._forget_old_claims()
+        # Noted first: should the answer be lost, `leave` gives the user back all the same.
+        self._claims[user_id] = asyncio.get_running_loop().time() + self._lease_seconds
+        try:
+            await self._queue.claim(user_id, claim_id=self._claim_id)
+        except (AlreadyClaimed, NotWaiting):
+            del self._claims[user_id]
+            raise
+
+    def _forget_old_claims(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._claims = {user_id: end for user_id, end in self._claims.items() if end > now}
+
+    async def leave(self) -> None:
+        """Give back whoever was claimed and whose chat was not joined."""
+        try:
+            for user_id in self._claims:
+                await self._queue.release(user_id, claim_id=self._claim_id)
+        except Unavailable:
+            log.warning("release_failed")  # the leases run out
+
+
+@websocket("/joins")
+async def joins(
+    socket: WebSocket[Any, Any, Any],
+    view: NamedDependency[WaitingView],
+    queue: NamedDependency[JoinQueue],
+    settings: NamedDependency[Settings],
+) -> None:
+    """Follow the waiting users as an agent, and claim them."""
+    connection = Connection(socket, settings, refill=lambda: feed.take())
+    feed = view.open_feed(connection.wake)
+    session = AgentSession(connection.id, queue, settings.claim_lease_seconds)
+    try:
+        await connection.run(session.receive)
+    finally:
+        view.close_feed(feed)
+        await session.leave()
