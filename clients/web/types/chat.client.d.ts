@@ -1,0 +1,105 @@
+// Generated from schemas/ by `task types`; do not edit.
+
+/**
+ * What a client sends on /chat/{chatId}.
+ */
+export type ChatClientMessage = Join | NewChatMessage;
+
+/**
+ * The first frame of every chat connection: who is there, for the first time or again.
+ */
+export interface Join {
+  type: "Join";
+  args: UserJoin | SupportJoin;
+}
+/**
+ * The args of a User's `Join` (seed steps 2 and 7).
+ */
+export interface UserJoin {
+  from: "User";
+  /**
+   * the registered `userId`
+   */
+  userId: string;
+  /**
+   * carried as in the seed; the registered name counts
+   */
+  username?: string;
+  /**
+   * from an earlier `Joined`; need not be current
+   */
+  supportId?: string;
+  /**
+   * needed in a chat opened by `POST /users`
+   */
+  token?: string;
+}
+/**
+ * The args of a Support's `Join` (seed steps 4 and 8).
+ */
+export interface SupportJoin {
+  from: "Support";
+  /**
+   * the `userId` of the join request
+   */
+  userId: string;
+  /**
+   * carried as in the seed; the registered name counts
+   */
+  username?: string;
+  /**
+   * the agent's name; needed on the first `Join`
+   */
+  supportUserName?: string;
+  /**
+   * on a re-join: the chat's `supportId`
+   */
+  supportId?: string;
+}
+/**
+ * A chat message as a participant writes it: the server stamps it, stores it and sends it to everybody.
+ */
+export interface NewChatMessage {
+  type: "ChatMessage";
+  args: NewUserMessage | NewSupportMessage;
+}
+/**
+ * The args of a `ChatMessage` as a User sends it (seed step 5).
+ */
+export interface NewUserMessage {
+  from: "User";
+  /**
+   * the connection's own `userId`
+   */
+  userId: string;
+  /**
+   * absent before an agent came; else the chat's
+   */
+  supportId?: string;
+  /**
+   * 1..4000 characters after NFC, with line ends as \n; not only white space
+   */
+  content: string;
+}
+/**
+ * The args of a `ChatMessage` as a Support sends it (seed step 6).
+ */
+export interface NewSupportMessage {
+  from: "Support";
+  /**
+   * the chat's `userId`
+   */
+  userId: string;
+  /**
+   * the connection's own `supportId`
+   */
+  supportId: string;
+  /**
+   * carried as in the seed
+   */
+  supportUserName?: string;
+  /**
+   * 1..4000 characters after NFC, with line ends as \n; not only white space
+   */
+  content: string;
+}

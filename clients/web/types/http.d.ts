@@ -1,0 +1,99 @@
+// Generated from schemas/ by `task types`; do not edit.
+
+/**
+ * What HTTP requests and answers hold.
+ */
+export type HttpBody = Health | NewUser | Problem | RegisteredUser | RegisteredUserWithToken;
+
+/**
+ * The answer to `GET /health`.
+ */
+export interface Health {
+  /**
+   * `ok` only with status 200
+   */
+  status: "ok" | "unavailable";
+  /**
+   * why it is unavailable
+   */
+  reason?: string;
+}
+/**
+ * The body of `POST /users`.
+ */
+export interface NewUser {
+  /**
+   * 1..64 characters after NFC and trimming; no control or bidi-override characters
+   */
+  username: string;
+}
+/**
+ * Why a request was refused, in the form of RFC 9457 (`application/problem+json`).
+ */
+export interface Problem {
+  /**
+   * the HTTP status
+   */
+  status: number;
+  /**
+   * what the status means
+   */
+  title: string;
+  /**
+   * for people: one sentence
+   */
+  detail: string;
+  /**
+   * for programs, as in `Error`
+   */
+  code?:
+    | "already_claimed"
+    | "already_joined"
+    | "chat_full"
+    | "forbidden"
+    | "invalid"
+    | "not_joined"
+    | "not_waiting"
+    | "rate_limited"
+    | "too_large"
+    | "unavailable"
+    | "unknown_type";
+}
+/**
+ * The answer to `GET /user/join/{userName}` (seed step 1).
+ */
+export interface RegisteredUser {
+  /**
+   * who the user is, in every later message
+   */
+  userId: string;
+  /**
+   * the name as the server keeps it
+   */
+  username: string;
+  /**
+   * where to chat: `/chat/{chatId}`
+   */
+  chatId: string;
+}
+/**
+ * The answer to `POST /users`.
+ */
+export interface RegisteredUserWithToken {
+  /**
+   * who the user is, in every later message
+   */
+  userId: string;
+  /**
+   * the name as the server keeps it
+   */
+  username: string;
+  /**
+   * where to chat: `/chat/{chatId}`
+   */
+  chatId: string;
+  /**
+   * secret of the user; every User `Join` of this chat needs it
+   */
+  token: string;
+}

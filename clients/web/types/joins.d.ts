@@ -1,0 +1,64 @@
+// Generated from schemas/ by `task types`; do not edit.
+
+/**
+ * What goes either way on /joins.
+ */
+export type JoinsMessage = JoinsServerMessage | Claim;
+/**
+ * What an agent is sent.
+ */
+export type JoinsServerMessage = JoinRequest | Error;
+/**
+ * What an agent sends: the bare `userId`, no JSON.
+ */
+export type Claim = string;
+
+/**
+ * A waiting user (seed step 3): sent bare on `/joins`, published on the Redis channel `Join`.
+ */
+export interface JoinRequest {
+  participant: "User";
+  /**
+   * what an agent sends back to claim the user
+   */
+  userId: string;
+  /**
+   * where to join the chat: `/chat/{chatId}`
+   */
+  chatId: string;
+}
+/**
+ * A frame was refused. The connection stays open unless a close frame follows.
+ */
+export interface Error {
+  type: "Error";
+  args: ErrorArgs;
+}
+/**
+ * The args of `Error`.
+ */
+export interface ErrorArgs {
+  /**
+   * for programs: one of a fixed set
+   */
+  code:
+    | "already_claimed"
+    | "already_joined"
+    | "chat_full"
+    | "forbidden"
+    | "invalid"
+    | "not_joined"
+    | "not_waiting"
+    | "rate_limited"
+    | "too_large"
+    | "unavailable"
+    | "unknown_type";
+  /**
+   * for people: one sentence
+   */
+  message: string;
+  /**
+   * milliseconds to wait before the next try
+   */
+  retryAfterMs?: number;
+}
