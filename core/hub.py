@@ -118,14 +118,17 @@ class Hub:
 
     async def _run(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
+        told = False
         while True:
             connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
             try:
                 await connection.connect()  # type: ignore[no-untyped-call]
-                pause = _FIRST_PAUSE_SECONDS
+                pause, told = _FIRST_PAUSE_SECONDS, False
                 await self._serve(connection)
             except (RedisError, OSError) as error:
-                log.warning("hub_connection_lost", reason=type(error).__name__)
+                if not told:  # once an outage, not once a try
+                    log.warning("hub_connection_lost", reason=type(error).__name__)
+                told = True
             finally:
                 self.listening = False
                 await connection.disconnect(nowait=True)

