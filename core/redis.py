@@ -10,7 +10,7 @@ from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as Client
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -26,6 +26,8 @@ _POOL_SIZE = 50
 _FIRST_PAUSE_SECONDS = 0.02
 _LAST_PAUSE_SECONDS = 0.5
 _TRANSIENT = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
+# How Redis begins to say that it takes no writes now: the disk is full, the replicas are gone, a script hangs.
+_REFUSALS = ("MISCONF", "NOREPLICAS", "BUSY")
 
 
 class Redis:
@@ -54,7 +56,7 @@ class Redis:
         """Run a command until it gets a definite answer.
 
         Raises:
-            Unavailable: Redis gave none within the deadline, or has no memory left. The command may have been
+            Unavailable: Redis gave none within the deadline, or takes no writes now. The command may have been
                 executed. While Redis is known to be away there is one short try.
         """
         pause = _FIRST_PAUSE_SECONDS
@@ -75,6 +77,10 @@ class Redis:
             raise Unavailable("The server has no room left, try again later.") from None
         except (TimeoutError, *_TRANSIENT):
             self._set_away(True)
+            raise Unavailable("The server cannot store anything now, try again later.") from None
+        except ResponseError as error:
+            if not str(error).startswith(_REFUSALS):
+                raise
             raise Unavailable("The server cannot store anything now, try again later.") from None
 
     def _set_away(self, away: bool) -> None:

@@ -15,6 +15,7 @@ TEST_PREFIX = "LIVE_SUPPORT_TEST_"
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
+Origin = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+$")]
 
 
 class SettingsError(ValueError):
@@ -59,7 +60,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     """A peer that takes nothing for so long is cut off."""
     send_bytes_per_second: int = 32 * 1024
     """How fast a peer must take a large frame; a history has that much more time."""
-    store_seconds: float = 5
+    store_seconds: float = 4
     """A write that Redis has not confirmed by then is answered with `unavailable`."""
     waiting_users: int = 10_000
     """Users in the queue at the most."""
@@ -96,7 +97,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Messages that one chat may hold."""
     chat_max_bytes: Annotated[int, Meta(ge=1)] = field(default=8_388_608, name="CHAT_MAX_BYTES")
     """Bytes of stored messages that one chat may hold."""
-    allowed_origins: tuple[str, ...] = field(default=(), name="ALLOWED_ORIGINS")
+    allowed_origins: tuple[Origin, ...] = field(default=(), name="ALLOWED_ORIGINS")
     """Origins of pages that may connect, separated by commas (default: same host; on loopback any localhost)."""
     anonymous_agents: bool = field(default=False, name="ANONYMOUS_AGENTS")
     """Allow agents without a token on other than loopback addresses."""
@@ -153,6 +154,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             settings = msgspec.convert(_split(given), cls, strict=False, dec_hook=_decode)
         except msgspec.ValidationError as error:
             raise SettingsError(_explain(str(error))) from None
+        if settings.redis_url is not None:
+            _check_redis_url(settings.redis_url)
         if not settings.on_loopback and not settings.anonymous_agents:
             raise SettingsError(
                 f"{PREFIX}HOST: {settings.host} is not a loopback address, and agents need no token;"
@@ -163,6 +166,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def _ms(seconds: float) -> int:
     return max(1, round(seconds * 1000))
+
+
+def _check_redis_url(url: str) -> None:
+    # Not at the top: settings are read by every command, and most need no Redis client.
+    from redis.asyncio.connection import parse_url
+
+    try:
+        parse_url(url)
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}REDIS_URL: {error}") from None
 
 
 def _split(given: dict[str, str]) -> dict[str, Any]:

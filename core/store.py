@@ -72,7 +72,7 @@ class ChatStore:
         self._settings = settings
         self._open = redis.script("chat", "open")
         self._join = redis.script("chat", "join")
-        self._append = redis.script("chat", "append")
+        self._append = redis.script("chat", "timestamp", "append")
 
     async def open(self, chat_id: str, *, user_id: str, username: str, token: str | None = None) -> None:
         """Open a chat for a user; with a token, every `Join` of the User needs it."""

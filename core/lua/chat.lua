@@ -11,7 +11,8 @@ end
 
 -- Everything of a chat ends at the same moment.
 local function renew(ttl_ms)
+  local ends = whole(math.floor(now_us() / 1000) + ttl_ms)
   for index = 1, 4 do
-    redis.call('PEXPIRE', KEYS[index], ttl_ms)
+    redis.call('PEXPIREAT', KEYS[index], ends)
   end
 end

@@ -1,7 +1,9 @@
--- Put in front of every script. Time stands still while a script runs, and it is the only clock we trust.
+-- Put in front of every script. Redis's clock is the only one we trust. It is read once: a script is one moment,
+-- but before Redis 7.2 TIME goes on while it runs.
+
+local time = redis.call('TIME')
 
 local function now_us()
-  local time = redis.call('TIME')
   return time[1] * 1000000 + time[2]
 end
 
