@@ -25,7 +25,7 @@ _CHAT = ChannelDefinition(
             action="receive",
             operation_id="receiveFromParticipant",
             title="What a participant sends",
-            description="One JSON object per text frame. The first is `Join`, within ten seconds. "
+            description="A client sends one JSON object per text frame. The first is `Join`, within ten seconds. "
             "A refused frame is answered with `Error`; three malformed ones in a row close the connection.",
             messages=[message(Join), message(NewChatMessage)],
         ),

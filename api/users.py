@@ -76,7 +76,7 @@ async def register_user(
 
 def _name_in(request: _Request) -> str:
     """Take the name from the path as it was sent: the decoded path has lost what was escaped and what was not."""
-    raw = request.scope["raw_path"].rpartition(b"/user/join/")[2]
+    raw = request.scope["raw_path"].partition(b"/user/join/")[2]
     try:
         return unquote_to_bytes(raw).decode("utf-8")
     except UnicodeDecodeError:

@@ -4,11 +4,13 @@
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from inspect import getdoc
 from typing import Any, Final
 
 from litestar_asyncapi import ChannelDefinition, MessageDefinition, OperationDefinition
 from litestar_asyncapi.spec import MessageExample, Reference
+from msgspec import Struct
 
 from core.keys import JOIN_CHANNEL
 from schemas.errors import CloseCode
@@ -31,12 +33,12 @@ def server(key: str) -> list[Reference]:
     return [Reference(ref=f"#/servers/{key}")]
 
 
-def message(struct: type) -> MessageDefinition:
+def message(struct: type[Struct]) -> MessageDefinition:
     """Describe a message by its struct: docstring, fields and examples."""
     return MessageDefinition(
         name=struct.__name__,
         title=struct.__name__,
-        summary=getdoc(struct),
+        description=getdoc(struct),
         payload=struct,
         content_type="application/json",
         examples=[MessageExample(name=name, payload=payload) for name, payload in MESSAGE_EXAMPLES[struct].items()],
@@ -45,8 +47,12 @@ def message(struct: type) -> MessageDefinition:
 
 def join_channel(operation: OperationDefinition) -> ChannelDefinition:
     """Describe the Redis pub/sub channel of the seed, as one of its two ends uses it."""
-    operation.messages = [message(JoinRequest)]
-    return ChannelDefinition(key="joinRequests", address=JOIN_CHANNEL, servers=server("redis"), operations=[operation])
+    return ChannelDefinition(
+        key="joinRequests",
+        address=JOIN_CHANNEL,
+        servers=server("redis"),
+        operations=[replace(operation, messages=[message(JoinRequest)])],
+    )
 
 
 def close_codes(codes: Iterable[CloseCode] = CloseCode) -> str:

@@ -24,7 +24,6 @@ from schemas.json_schema import json_schemas
 
 _ASSETS = "/docs-assets"
 _PAGES = files("core") / "pages"
-_FAVICON = f'<link rel="icon" type="image/svg+xml" href="{_ASSETS}/favicon.svg">'
 
 
 @get("/", media_type=MediaType.HTML, include_in_schema=False, sync_to_thread=False)
@@ -33,19 +32,25 @@ def index() -> str:
     return (_PAGES / "index.html").read_text("utf-8")
 
 
+@get("/favicon.ico", media_type="image/svg+xml", include_in_schema=False, sync_to_thread=False)
+def favicon() -> str:
+    """Give browsers the icon that they ask for on every page."""
+    return (_PAGES / "favicon.svg").read_text("utf-8")
+
+
 def assets() -> Router:
     """Serve the pages' scripts and styles from an installed package, so that they work without internet."""
-    folders = [str(_PAGES), str(files("litestar_offline_docs") / "static")]
-    return create_static_files_router(_ASSETS, folders, include_in_schema=False)
+    folder = files("litestar_offline_docs") / "static"
+    return create_static_files_router(_ASSETS, [str(folder)], include_in_schema=False)
 
 
-def openapi(name: str, description: str, port: int) -> OpenAPIConfig:
+def openapi(name: str, description: str) -> OpenAPIConfig:
     """Describe a service's HTTP routes at `/schema`."""
     swagger = SwaggerRenderPlugin(
         js_url=f"{_ASSETS}/swagger-ui-bundle.js",
         css_url=f"{_ASSETS}/swagger-ui.css",
         standalone_preset_js_url=f"{_ASSETS}/swagger-ui-standalone-preset.js",
-        favicon=_FAVICON,
+        favicon="",  # the default one is on another host; browsers find ours by themselves
     )
     return OpenAPIConfig(
         title=name,
@@ -53,7 +58,8 @@ def openapi(name: str, description: str, port: int) -> OpenAPIConfig:
         description=description,
         path="/schema",
         render_plugins=[swagger],
-        servers=[Server(url=f"http://localhost:{port}")],
+        # Relative, so that the page tries the routes of the service that it came from.
+        servers=[Server(url="/", description=name)],
         use_handler_docstrings=True,
     )
 
@@ -61,7 +67,6 @@ def openapi(name: str, description: str, port: int) -> OpenAPIConfig:
 def asyncapi(name: str, key: str, description: str, port: int, channels: Sequence[ChannelDefinition]) -> AsyncAPIPlugin:
     """Describe a service's WebSockets and Redis channels at `/asyncapi`."""
     page = AsyncAPIUIRenderPlugin(
-        favicon=_FAVICON,
         style="<style>body { margin: 0; font-family: sans-serif }</style>",
         config={"show": {"sidebar": True}, "expand": {"messageExamples": True}},
     )

@@ -12,7 +12,7 @@ from schemas.messages import Health
 @get(
     "/health",
     operation_id="getHealth",
-    tags=["operation"],
+    tags=["health"],
     summary="Ask whether the service can do its work",
     response_description="It can.",
     responses={503: ResponseSpec(Health, description="It cannot; the reason says why.", generate_examples=False)},

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from http import HTTPStatus
 from math import ceil
+from typing import Any
 
 import structlog
 from litestar.exceptions import HTTPException
@@ -73,12 +74,12 @@ def _internal_error(error: Exception) -> ProblemDetailsException:
     return _problem(500, "The server failed to answer.")
 
 
-def _problem(status: int, detail: str, **more: object) -> ProblemDetailsException:
+def _problem(status: int, detail: str, **more: Any) -> ProblemDetailsException:
     return ProblemDetailsException(
         status_code=status,
         title=HTTPStatus(status).phrase,
         detail=detail,
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 
@@ -92,7 +93,7 @@ def _documented(status: int) -> ResponseSpec:
     return ResponseSpec(
         Problem,
         description=description,
-        media_type="application/problem+json",  # type: ignore[arg-type]
+        media_type="application/problem+json",
         examples=[Example(value={"status": status, "title": HTTPStatus(status).phrase, **example})],
         generate_examples=False,
     )

@@ -69,11 +69,11 @@ def build_service(
 
     provided = {"settings": settings, "redis": redis, "hub": hub, **dependencies}
     return Litestar(
-        [docs_pages.index, docs_pages.assets(), health, *route_handlers],
+        [docs_pages.index, docs_pages.favicon, docs_pages.assets(), health, *route_handlers],
         dependencies={key: _provide(part) for key, part in provided.items()},
         guards=[OriginGuard(settings)],
         cors_config=_cors(settings),
-        openapi_config=docs_pages.openapi(name, description, port),
+        openapi_config=docs_pages.openapi(name, description),
         plugins=[
             docs_pages.StructSchemas(),
             docs_pages.asyncapi(name, key, description, port, channels),

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from msgspec import Struct
+
 from schemas import messages
 
 REGISTERED_USER: Final[dict[str, Any]] = {
@@ -163,7 +165,7 @@ ERROR: Final[dict[str, Any]] = {
     "args": {"code": "already_claimed", "message": "Another agent has this user."},
 }
 
-HTTP_EXAMPLES: Final[dict[type, dict[str, Any]]] = {
+HTTP_EXAMPLES: Final[dict[type[Struct], dict[str, Any]]] = {
     messages.RegisteredUser: {"registered": REGISTERED_USER},
     messages.NewUser: {"Nika": NEW_USER},
     messages.RegisteredUserWithToken: {"registered": REGISTERED_USER_WITH_TOKEN},
@@ -171,7 +173,7 @@ HTTP_EXAMPLES: Final[dict[type, dict[str, Any]]] = {
     messages.Health: {"healthy": HEALTH},
 }
 
-MESSAGE_EXAMPLES: Final[dict[type, dict[str, Any]]] = {
+MESSAGE_EXAMPLES: Final[dict[type[Struct], dict[str, Any]]] = {
     messages.Join: {
         "User, first": USER_JOIN,
         "Support, first": SUPPORT_JOIN,

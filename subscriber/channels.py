@@ -27,7 +27,7 @@ _JOINS = ChannelDefinition(
                 MessageDefinition(
                     name="Claim",
                     title="Claim",
-                    summary="The bare `userId`; quotes and white space around it are tolerated.",
+                    description="The bare `userId` in a text frame; quotes and white space around it are tolerated.",
                     payload=json_schemas([Id], "")[0][0],
                     content_type="text/plain",
                     examples=[MessageExample(name="the userId of a join request", payload=CLAIM)],

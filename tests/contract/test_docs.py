@@ -1,0 +1,65 @@
+"""The documentation speaks of everything that a user can meet."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+
+from core.settings import PREFIX, Settings
+from schemas.errors import CloseCode, ErrorCode
+from schemas.examples import MESSAGE_EXAMPLES
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXT = "\n".join(page.read_text("utf-8") for page in PAGES)
+
+
+def assert_documented(names: Iterable[object]) -> None:
+    """Fail unless some page has every name as a word of its own."""
+    words = {name: rf"(?<![\w:-]){re.escape(str(name))}(?![\w-]|:\w)" for name in names}
+    missing = [str(name) for name, word in words.items() if not re.search(word, TEXT)]
+    assert not missing, f"neither in README.md, CONTRIBUTING.md nor docs/: {', '.join(missing)}"
+
+
+def test_every_setting_is_documented() -> None:
+    fields = msgspec.structs.fields(Settings)
+    assert_documented(PREFIX + field.encode_name for field in fields if field.encode_name.isupper())
+
+
+def test_every_close_code_is_documented() -> None:
+    assert_documented(code.value for code in CloseCode)
+
+
+def test_every_error_code_is_documented() -> None:
+    assert_documented(get_args(ErrorCode))
+
+
+def test_every_message_type_is_documented() -> None:
+    configs = [struct.__struct_config__ for struct in MESSAGE_EXAMPLES]
+    assert_documented({config.tag for config in configs if config.tag_field == "type"})
+
+
+def tasks() -> dict[str, str]:
+    """The tasks by name, each with its first line."""
+    text = (ROOT / "Taskfile.yml").read_text("utf-8").partition("\ntasks:\n")[2]
+    return dict(re.findall(r"^  ([a-z][a-z:-]*):\n    (.*)$", text, re.MULTILINE))
+
+
+def test_every_task_is_documented() -> None:
+    assert_documented(f"task {name}" for name in tasks() if name != "default")
+
+
+def test_every_task_says_what_it_does() -> None:
+    assert [name for name, line in tasks().items() if not line.startswith("desc: ")] == []
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in [*PAGES, ROOT / "CHANGELOG.md"]
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text("utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert broken == []

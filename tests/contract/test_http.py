@@ -1,0 +1,108 @@
+"""What the HTTP routes answer is what the OpenAPI documents say."""
+
+import json
+from typing import Any, cast
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator
+from litestar import Litestar, get
+
+import api.app
+from core.problems import problems_plugin
+from core.settings import Limits, Rate
+from schemas import export
+from tests.support import UNIT, Service, http, make_settings, serve
+
+DOCUMENT = json.loads((export.FOLDER / "openapi.chat-server.json").read_text("utf-8"))
+
+
+def assert_documented(method: str, path: str, response: httpx.Response) -> Any:
+    """Fail unless the answer's status, content type, headers and body are in the document."""
+    documented = DOCUMENT["paths"][path][method.lower()]["responses"][str(response.status_code)]
+    media_type = response.headers["content-type"]
+    schema = {**documented["content"][media_type]["schema"], "components": DOCUMENT["components"]}
+    body = response.json()
+    Draft202012Validator(schema).validate(body)
+    assert set(documented.get("headers", {})) <= {name.title() for name in response.headers}
+    if media_type == "application/problem+json":
+        assert body["status"] == response.status_code
+        assert (response.headers.get("retry-after") is not None) == (response.status_code in (429, 503))
+    return body
+
+
+async def test_registering(chat_server: Service) -> None:
+    response = await http("GET", f"{chat_server.http}/user/join/Nika")
+    assert assert_documented("GET", "/user/join/{userName}", response)["username"] == "Nika"
+    response = await http("POST", f"{chat_server.http}/users", json={"username": "Nika"})
+    assert response.status_code == 201
+    assert_documented("POST", "/users", response)
+
+
+@pytest.mark.parametrize("name", ["%20", "x" * 65, "%FF", "a%00b", "%E2%80%AE"])
+async def test_a_name_that_is_not_allowed(chat_server: Service, name: str) -> None:
+    response = await http("GET", f"{chat_server.http}/user/join/{name}")
+    assert response.status_code == 400
+    assert assert_documented("GET", "/user/join/{userName}", response)["code"] == "invalid"
+
+
+@pytest.mark.parametrize("content", ['{"username":" "}', "{}", '{"username":7}', "{", ""])
+async def test_a_body_that_is_not_allowed(chat_server: Service, content: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    response = await http("POST", f"{chat_server.http}/users", content=content, headers=headers)
+    assert response.status_code == 400
+    assert_documented("POST", "/users", response)
+
+
+async def test_prefetching(chat_server: Service) -> None:
+    headers = {"Sec-Purpose": "prefetch;prerender"}
+    response = await http("GET", f"{chat_server.http}/user/join/Nika", headers=headers)
+    assert response.status_code == 403
+    assert_documented("GET", "/user/join/{userName}", response)
+
+
+async def test_registering_too_often(redis_url: str) -> None:
+    async with serve(api.app.create_app, make_settings(redis_url, join_rate=Rate("1/hour"))) as chat_server:
+        await http("GET", f"{chat_server.http}/user/join/Nika")
+        response = await http("GET", f"{chat_server.http}/user/join/Nika")
+    assert response.status_code == 429
+    assert assert_documented("GET", "/user/join/{userName}", response)["code"] == "rate_limited"
+    assert int(response.headers["retry-after"]) > 60
+
+
+async def test_without_redis() -> None:
+    settings = make_settings("redis://127.0.0.1:1", limits=Limits(store_seconds=UNIT))
+    transport = httpx.ASGITransport(cast(Any, api.app.create_app(settings)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        response = await client.get("/user/join/Nika")
+        assert response.status_code == 503
+        assert assert_documented("GET", "/user/join/{userName}", response)["code"] == "unavailable"
+        response = await client.get("/health")
+        assert response.status_code == 503
+        assert_documented("GET", "/health", response)
+
+
+async def test_health(chat_server: Service) -> None:
+    response = await http("GET", f"{chat_server.http}/health")
+    assert assert_documented("GET", "/health", response) == {"status": "ok"}
+
+
+async def test_what_is_not_there(chat_server: Service) -> None:
+    for method, path, status in (("GET", "/nothing", 404), ("HEAD", "/user/join/Nika", 405), ("PUT", "/users", 405)):
+        response = await http(method, chat_server.http + path)
+        assert response.status_code == status
+        assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_failure_of_the_server_tells_nothing_of_its_cause() -> None:
+    @get("/", sync_to_thread=False)
+    def fail() -> None:
+        raise RuntimeError("the cause")
+
+    app = cast(Any, Litestar([fail], plugins=[problems_plugin()]))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        response = await client.get("/")
+    assert response.status_code == 500
+    assert response.headers["content-type"] == "application/problem+json"
+    assert set(response.json()) == {"status", "title", "detail"}
+    assert "the cause" not in response.text

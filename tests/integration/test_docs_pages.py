@@ -1,0 +1,114 @@
+"""The docs pages in a real browser: they render what they describe, and nothing leaves the machine."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+import pytest
+from playwright.async_api import Page, async_playwright, expect
+
+from schemas.errors import CloseCode
+from schemas.examples import REGISTERED_USER
+from tests.support import Service, http
+
+CHROMIUM = shutil.which("chromium")
+if CHROMIUM is None and not os.environ.get("CI"):
+    pytest.skip("Chromium is not installed: the docs pages are not looked at", allow_module_level=True)
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+IN_ORDER = ("200", "debug", "info", "log")
+"""A response's status, or the kind of a line on the console."""
+
+
+class Tab(NamedTuple):
+    """A browser tab."""
+
+    page: Page
+    complaints: list[str]
+    """Errors, warnings, failed requests, and requests to anywhere but the service."""
+
+    def complain(self, what: str, detail: str) -> None:
+        """Note what goes wrong; what is in order comes here, too."""
+        if what not in IN_ORDER:
+            self.complaints.append(f"{what}: {detail}")
+
+
+@pytest.fixture
+async def tab() -> AsyncIterator[Tab]:
+    """A tab that notes what goes wrong in it."""
+    assert CHROMIUM, "Chromium is not installed"
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        tab = Tab(await browser.new_page(viewport={"width": 1600, "height": 900}), [])
+        tab.page.on("pageerror", lambda error: tab.complain("error", str(error)))
+        tab.page.on("requestfailed", lambda request: tab.complain("failed", request.url))
+        tab.page.on("console", lambda message: tab.complain(message.type, message.text))
+        tab.page.on("response", lambda response: tab.complain(str(response.status), response.url))
+        yield tab
+        await browser.close()
+
+
+async def follow(tab: Tab, service: Service, link: str) -> None:
+    """Open a page by its link on the front page; what it loads must come from the service."""
+
+    def watch(url: str) -> None:
+        if not url.startswith((f"{service.http}/", "data:", "blob:")):
+            tab.complain("leaves the machine", url)
+
+    tab.page.on("request", lambda request: watch(request.url))
+    tab.page.on("websocket", lambda socket: watch(socket.url))
+    await tab.page.goto(service.http)
+    await tab.page.get_by_role("link", name=link).click()
+    await tab.page.wait_for_load_state("networkidle")
+    # Requests for icons may be hidden from the events.
+    loaded = "[...document.querySelectorAll('link[href], script[src], img[src]')].map(e => e.href || e.src)"
+    for url in await tab.page.evaluate(loaded):
+        watch(url)
+    assert (await http("GET", f"{service.http}/favicon.ico")).headers["content-type"] == "image/svg+xml"
+
+
+async def test_swagger_ui_shows_the_routes_of_the_chat_server(tab: Tab, chat_server: Service) -> None:
+    await follow(tab, chat_server, "OpenAPI")
+    for operation in ("users-registerUser", "users-createUser", "health-getHealth"):
+        await expect(tab.page.locator(f"#operations-{operation}")).to_be_visible()
+    register = tab.page.locator("#operations-users-registerUser")
+    await register.locator(".opblock-summary-control").click()
+    await expect(register.get_by_text(REGISTERED_USER["chatId"])).to_be_visible()
+    await expect(register).to_contain_text("Retry-After")
+    assert tab.complaints == []
+
+
+async def test_swagger_ui_shows_the_routes_of_the_subscriber(tab: Tab, subscriber_service: Service) -> None:
+    await follow(tab, subscriber_service, "OpenAPI")
+    await expect(tab.page.locator("#operations-health-getHealth")).to_be_visible()
+    assert tab.complaints == []
+
+
+async def test_the_asyncapi_page_shows_the_chat(tab: Tab, chat_server: Service) -> None:
+    await follow(tab, chat_server, "AsyncAPI")
+    for operation in ("receiveFromParticipant", "sendToParticipant", "publishJoinRequest"):
+        await expect(tab.page.locator(f"#operation-{operation}, [id*='{operation}']").first).to_be_visible()
+    page = tab.page.locator("#asyncapi")
+    for message in ("Join", "NewChatMessage", "Joined", "ChatMessage", "ChatHistory", "ChatExpired", "Error"):
+        await expect(page.get_by_text(message, exact=True).first).to_be_visible()
+    for code in CloseCode:
+        await expect(page.get_by_role("cell", name=str(code.value))).to_be_visible()
+    assert tab.complaints == []
+
+
+async def test_the_asyncapi_page_shows_the_joins(tab: Tab, subscriber_service: Service) -> None:
+    await follow(tab, subscriber_service, "AsyncAPI")
+    page = tab.page.locator("#asyncapi")
+    for text in ("/joins", "receiveClaim", "sendToAgent", "receiveJoinRequest", "Claim", "JoinRequest", "Error"):
+        await expect(page.get_by_text(text, exact=True).first).to_be_visible()
+    assert tab.complaints == []
