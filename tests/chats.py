@@ -1,0 +1,90 @@
+"""Chats without sockets: what the services do with a ChatStore, in few words."""
+
+from typing import NamedTuple, Self
+
+from core.store import ChatStore, Entry, JoinAttempt, Snapshot
+from schemas.messages import Participant, SupportJoined, UserJoined, encode, encode_unstamped
+
+VIKA = "7c270542e64a4dfbb2bc1c7793746674"
+
+
+def hex_id(number: int) -> str:
+    """The id with this number."""
+    return f"{number:032x}"
+
+
+class Chat(NamedTuple):
+    """A chat in a store, of the user with the same number."""
+
+    store: ChatStore
+    chat_id: str
+    user_id: str
+
+    @classmethod
+    async def open(cls, store: ChatStore, number: int = 1, *, token: str | None = None) -> Self:
+        """Open a chat."""
+        chat = cls(store, chat_id=hex_id(number), user_id=hex_id(1_000_000 + number))
+        await store.open(chat.chat_id, user_id=chat.user_id, username="Nika", token=token)
+        return chat
+
+    async def join_user(
+        self, connection: str = "u1", *, user_id: str | None = None, token: str | None = None
+    ) -> Snapshot:
+        """Join as the User."""
+        user_id = user_id or self.user_id
+        return await self.store.join(
+            self.chat_id,
+            JoinAttempt(
+                connection_id=connection,
+                participant="User",
+                user_id=user_id,
+                token=token,
+                joined=encode(UserJoined(user_id=user_id)),
+            ),
+        )
+
+    async def join_support(
+        self,
+        connection: str = "s1",
+        *,
+        new_id: str = VIKA,
+        name: str = "Vika",
+        support_id: str | None = None,
+        user_id: str | None = None,
+    ) -> Snapshot:
+        """Join as a Support, who becomes `new_id` if it is the first join."""
+        user_id = user_id or self.user_id
+        return await self.store.join(
+            self.chat_id,
+            JoinAttempt(
+                connection_id=connection,
+                participant="Support",
+                user_id=user_id,
+                support_id=support_id,
+                joined=encode(SupportJoined(user_id=user_id, support_id=new_id, support_user_name=name)),
+                new_support_id=new_id,
+                support_user_name=name,
+            ),
+        )
+
+    async def say(
+        self,
+        content: str,
+        *,
+        message_id: str | None = None,
+        support_id: str | None = None,
+        sender: Participant = "User",
+    ) -> str | None:
+        """Append a message; by default every content is one message of its own."""
+        body, place = encode_unstamped(user_id=self.user_id, support_id=support_id, content=content, sender=sender)
+        return await self.store.append(
+            self.chat_id, message_id or content, support_id=support_id, body=body, place=place
+        )
+
+    async def log(self) -> list[Entry]:
+        """Everything that happened."""
+        return await self.store.entries_after(self.chat_id, 0)
+
+    async def is_gone(self) -> bool:
+        """Whether the chat has expired."""
+        return await self.store.remaining_ms(self.chat_id) is None

@@ -1,0 +1,96 @@
+"""A TCP proxy in front of Redis, for tests that break the network."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Self
+from urllib.parse import urlsplit
+
+
+class Proxy:
+    """Passes bytes on, unless a test says otherwise.
+
+    Args:
+        host: of the server.
+        port: of the server.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._open = asyncio.Event()
+        self._open.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._refusing = False
+        self.replies_to_lose = 0
+        """So many of the server's next answers cut their connection instead of arriving."""
+        self.connections = 0
+        """How often somebody connected."""
+        self.url = ""
+
+    @classmethod
+    @asynccontextmanager
+    async def to(cls, redis_url: str) -> AsyncIterator[Self]:
+        """Listen until the block ends; what connects to `url` reaches the server."""
+        parts = urlsplit(redis_url)
+        proxy = cls(parts.hostname or "localhost", parts.port or 6379)
+        server = await asyncio.start_server(proxy._accept, "127.0.0.1", 0)
+        proxy.url = parts._replace(netloc=f"127.0.0.1:{server.sockets[0].getsockname()[1]}").geturl()
+        try:
+            yield proxy
+        finally:
+            server.close()
+            proxy.cut()
+            for task in proxy._tasks:
+                task.cancel()
+            await asyncio.gather(*proxy._tasks, return_exceptions=True)
+
+    def cut(self) -> None:
+        """Cut every connection that stands."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def refuse(self) -> None:
+        """Cut every connection, and each new one at once."""
+        self._refusing = True
+        self.cut()
+
+    def freeze(self) -> None:
+        """Become a black hole: connections stand and can be made, but nothing arrives any more."""
+        self._open.clear()
+
+    def heal(self) -> None:
+        """Pass bytes on again."""
+        self._refusing = False
+        self._open.set()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        if self._refusing:
+            writer.transport.abort()
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._writers.add(writer)
+        server_reader, server_writer = await asyncio.open_connection(self._host, self._port)
+        self._writers.add(server_writer)
+        try:
+            await asyncio.gather(self._pump(reader, server_writer), self._pump(server_reader, writer, replies=True))
+        finally:
+            self._tasks.discard(task)
+            for each in (writer, server_writer):
+                self._writers.discard(each)
+                each.transport.abort()
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, replies: bool = False) -> None:
+        with suppress(OSError):
+            while data := await source.read(65536):
+                await self._open.wait()
+                if replies and self.replies_to_lose:
+                    self.replies_to_lose -= 1
+                    break
+                sink.write(data)
+                await sink.drain()
+        sink.transport.abort()

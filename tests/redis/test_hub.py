@@ -1,0 +1,249 @@
+"""Hub: it never dies, and it says when publications may have been lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+from redis.asyncio import Redis
+
+import core.hub
+from core.hub import Hub
+from core.settings import Limits, Settings
+from schemas.errors import Unavailable
+from tests.proxy import Proxy
+from tests.support import UNIT, eventually, make_settings, replace
+
+CHANNEL = "live-support:chat:{test}:live"
+
+
+class Recorder:
+    """A listener that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+        self.losses = 0
+
+    def publication(self, payload: bytes) -> None:
+        self.heard.append(payload)
+
+    def missed(self) -> None:
+        self.losses += 1
+
+    async def hears(self, *payloads: bytes) -> None:
+        """Wait for so many publications, which must be these."""
+        await eventually(lambda: len(self.heard) >= len(payloads))
+        assert self.heard == list(payloads)
+
+    async def has_missed(self, losses: int = 1) -> None:
+        await eventually(lambda: self.losses >= losses)
+
+
+@pytest.fixture
+def listener() -> Recorder:
+    return Recorder()
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Hub]:
+    hub = Hub(settings)
+    hub.start()
+    try:
+        yield hub
+    finally:
+        async with asyncio.timeout(20 * UNIT):
+            await hub.close()
+
+
+@pytest.fixture
+async def hub(settings: Settings) -> AsyncIterator[Hub]:
+    async with running(settings) as hub:
+        await eventually(lambda: hub.listening)
+        yield hub
+
+
+@pytest.fixture
+async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
+    async with Proxy.to(redis_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def far_hub(proxy: Proxy, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
+    """A hub behind the proxy, which finds out in a few units that a connection is dead."""
+    for name, units in {"_CONNECT_SECONDS": 5, "_PING_SECONDS": 1, "_SILENCE_SECONDS": 5}.items():
+        monkeypatch.setattr(core.hub, name, units * UNIT)
+    async with running(replace(settings, redis_url=proxy.url)) as hub:
+        await eventually(lambda: hub.listening)
+        yield hub
+
+
+# Subscribing.
+
+
+@pytest.mark.parametrize("sharded", [False, True], ids=["broadcast", "sharded"])
+async def test_what_is_published_after_the_confirmation_arrives(
+    hub: Hub, redis: Redis, listener: Recorder, sharded: bool
+) -> None:
+    hub.subscribe(CHANNEL, listener, sharded=sharded)
+    await hub.confirmed(CHANNEL)
+    for payload in ("one", "two"):
+        await (redis.spublish(CHANNEL, payload) if sharded else redis.publish(CHANNEL, payload))
+    await listener.hears(b"one", b"two")
+    assert listener.losses == 0
+
+
+async def test_each_channel_has_its_listener(hub: Hub, redis: Redis) -> None:
+    listeners = {f"{CHANNEL}{number}": Recorder() for number in range(100)}
+    for channel, listener in listeners.items():
+        hub.subscribe(channel, listener)
+    for channel in listeners:
+        await hub.confirmed(channel)
+        await redis.publish(channel, channel)
+    for channel, listener in listeners.items():
+        await listener.hears(channel.encode())
+
+
+async def test_nothing_arrives_after_the_end_of_a_subscription(hub: Hub, redis: Redis, listener: Recorder) -> None:
+    hub.subscribe(CHANNEL, listener)
+    await hub.confirmed(CHANNEL)
+    hub.unsubscribe(CHANNEL)
+    await eventually(lambda: _has_subscribers(redis, 0))
+    assert await redis.publish(CHANNEL, "late") == 0
+    assert listener.heard == []
+
+
+async def test_a_channel_that_is_dropped_and_taken_again_at_once_is_confirmed(
+    hub: Hub, redis: Redis, listener: Recorder
+) -> None:
+    dropped = Recorder()
+    for _ in range(20):
+        hub.subscribe(CHANNEL, dropped)
+        hub.unsubscribe(CHANNEL)
+    hub.subscribe(CHANNEL, listener)
+    await hub.confirmed(CHANNEL)
+    await redis.publish(CHANNEL, "one")
+    await listener.hears(b"one")
+    assert (dropped.heard, dropped.losses, listener.losses) == ([], 0, 0)
+
+
+async def test_the_confirmation_of_an_earlier_subscription_is_not_taken_for_the_latest(
+    far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder
+) -> None:
+    proxy.freeze()
+    for _ in range(2):
+        far_hub.subscribe(CHANNEL, listener)
+        far_hub.unsubscribe(CHANNEL)
+    far_hub.subscribe(CHANNEL, listener)
+    confirmed = asyncio.create_task(far_hub.confirmed(CHANNEL))
+    proxy.heal()
+    await confirmed
+    await redis.publish(CHANNEL, "one")
+    await listener.hears(b"one")
+
+
+async def test_a_subscription_before_the_start_is_made_then(settings: Settings, redis: Redis) -> None:
+    hub, listener = Hub(settings), Recorder()
+    hub.subscribe(CHANNEL, listener)
+    hub.start()
+    await hub.confirmed(CHANNEL)
+    await redis.publish(CHANNEL, "one")
+    await listener.hears(b"one")
+    await hub.close()
+
+
+async def test_a_subscription_that_redis_does_not_confirm_is_unavailable(listener: Recorder) -> None:
+    settings = replace(make_settings("redis://127.0.0.1:1"), limits=Limits(store_seconds=UNIT))
+    async with running(settings) as hub:
+        hub.subscribe(CHANNEL, listener)
+        with pytest.raises(Unavailable):
+            await hub.confirmed(CHANNEL)
+
+
+# Losing the connection.
+
+
+async def _has_subscribers(redis: Redis, count: int) -> bool:
+    return await redis.pubsub_numsub(CHANNEL) == [(CHANNEL, count)]
+
+
+async def _goes_on(redis: Redis, listener: Recorder) -> None:
+    await listener.has_missed()
+    listener.heard.clear()
+    assert await redis.publish(CHANNEL, "again") == 1
+    await listener.hears(b"again")
+
+
+async def test_a_killed_subscriber_returns_and_tells_of_the_loss(hub: Hub, redis: Redis, listener: Recorder) -> None:
+    hub.subscribe(CHANNEL, listener)
+    await hub.confirmed(CHANNEL)
+    for losses in (1, 2, 3):
+        assert await redis.client_kill_filter(_type="pubsub") >= 1
+        await listener.has_missed(losses)
+    await _goes_on(redis, listener)
+    assert listener.losses == 3, "one loss is told once"
+
+
+async def test_a_cut_connection_is_made_again(far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder) -> None:
+    far_hub.subscribe(CHANNEL, listener)
+    await far_hub.confirmed(CHANNEL)
+    proxy.cut()
+    await _goes_on(redis, listener)
+
+
+async def test_a_black_hole_is_noticed(far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder) -> None:
+    far_hub.subscribe(CHANNEL, listener)
+    await far_hub.confirmed(CHANNEL)
+    proxy.freeze()
+    await eventually(lambda: not far_hub.listening)
+    proxy.heal()
+    await _goes_on(redis, listener)
+
+
+async def test_an_outage_of_many_tries_is_survived(
+    far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder
+) -> None:
+    far_hub.subscribe(CHANNEL, listener)
+    await far_hub.confirmed(CHANNEL)
+    proxy.refuse()
+    await eventually(lambda: not far_hub.listening)
+    tries = proxy.connections
+    await eventually(lambda: proxy.connections >= tries + 3)
+    proxy.heal()
+    await _goes_on(redis, listener)
+
+
+async def test_a_channel_taken_during_an_outage_is_subscribed_to_afterwards(
+    far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder
+) -> None:
+    proxy.refuse()
+    await eventually(lambda: not far_hub.listening)
+    dropped = Recorder()
+    far_hub.subscribe("dropped", dropped)
+    far_hub.unsubscribe("dropped")
+    far_hub.subscribe(CHANNEL, listener)
+    proxy.heal()
+    await far_hub.confirmed(CHANNEL)
+    await redis.publish(CHANNEL, "one")
+    await listener.hears(b"one")
+    assert await redis.pubsub_numsub("dropped") == [("dropped", 0)]
+
+
+# Ending.
+
+
+@pytest.mark.parametrize("trouble", ["none", "refuse", "freeze", "cut"])
+async def test_a_hub_closes_promptly_whatever_its_connection_does(
+    settings: Settings, proxy: Proxy, trouble: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            # `running` allows little time for the end.
+            hub = await stack.enter_async_context(running(replace(settings, redis_url=proxy.url)))
+            hub.subscribe(CHANNEL, Recorder())
+            await hub.confirmed(CHANNEL)
+        if trouble != "none":
+            getattr(proxy, trouble)()
+        if trouble == "refuse":
+            tries = proxy.connections
+            await eventually(lambda: proxy.connections >= tries + 3)

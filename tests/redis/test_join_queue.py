@@ -1,0 +1,169 @@
+"""JoinQueue on a real Redis: who waits, and who has won whom."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from core.join_queue import JoinQueue
+from core.keys import JOIN_CHANNEL, QUEUE
+from core.redis import Redis as CoreRedis
+from core.settings import Limits, Settings
+from schemas.errors import AlreadyClaimed, NotWaiting, Unavailable
+from tests.support import DEADLINE, replace
+from tests.waiting import ANA, LEO, NIKA, chat_of, enqueue, entries, stay_of, version, waiting
+
+# Waiting.
+
+
+async def test_users_wait_in_the_order_in_which_they_came(queue: JoinQueue) -> None:
+    places = await enqueue(queue, LEO, NIKA, ANA)
+    assert places == sorted(places)
+    users = await entries(queue)
+    assert [user.user_id for user in users] == [LEO, NIKA, ANA]
+    assert [user.chat_id for user in users] == [chat_of(LEO), chat_of(NIKA), chat_of(ANA)]
+    assert [user.stay for user in users] == sorted(user.stay for user in users)
+
+
+async def test_a_user_who_waits_already_keeps_the_place_and_the_stay(queue: JoinQueue) -> None:
+    first = await enqueue(queue, NIKA)
+    before = await queue.waiting_list()
+    assert await enqueue(queue, NIKA) == first
+    assert await queue.waiting_list() == before
+
+
+async def test_a_join_request_is_published_once(queue: JoinQueue, redis: Redis) -> None:
+    async with redis.pubsub() as listener:
+        await listener.subscribe(JOIN_CHANNEL)
+        assert (await listener.get_message(timeout=DEADLINE))["type"] == "subscribe"
+        await enqueue(queue, NIKA, NIKA, ANA)
+        for user_id in (NIKA, ANA):
+            message = await listener.get_message(timeout=DEADLINE)
+            assert message["data"] == (f'{{"participant":"User","userId":"{user_id}","chatId":"{chat_of(user_id)}"}}')
+
+
+async def test_a_user_whose_support_has_joined_does_not_wait(queue: JoinQueue) -> None:
+    await queue.serve(user_id=NIKA, chat_id=chat_of(NIKA))
+    assert await queue.enqueue(user_id=NIKA, chat_id=chat_of(NIKA)) is None
+    assert await waiting(queue) == []
+
+
+async def test_a_full_queue_takes_nobody_more(queue: JoinQueue, settings: Settings, core_redis: CoreRedis) -> None:
+    small = JoinQueue(core_redis, replace(settings, limits=Limits(waiting_users=2)))
+    await enqueue(small, NIKA, ANA)
+    with pytest.raises(Unavailable):
+        await enqueue(small, LEO)
+    assert await enqueue(small, NIKA), "who waits already is not refused"
+    assert await waiting(queue) == [NIKA, ANA]
+
+
+# Versions.
+
+
+async def test_the_list_is_read_only_when_it_has_changed(queue: JoinQueue) -> None:
+    await enqueue(queue, NIKA)
+    known = await version(queue)
+    assert await queue.waiting_list(known_version=known) is None
+    await enqueue(queue, ANA)
+    changed = await queue.waiting_list(known_version=known)
+    assert changed is not None
+    assert [user.user_id for user in changed.users] == [NIKA, ANA]
+
+
+async def test_every_change_but_entering_is_published(queue: JoinQueue, redis: Redis) -> None:
+    async with redis.pubsub() as listener:
+        await listener.subscribe(QUEUE.changed)
+        assert (await listener.get_message(timeout=DEADLINE))["type"] == "subscribe"
+        await enqueue(queue, NIKA)  # told on the channel `Join`
+        for change in (
+            queue.claim(NIKA, claim_id="a"),
+            queue.release(NIKA, claim_id="a"),
+            queue.serve(user_id=NIKA, chat_id=chat_of(NIKA)),
+        ):
+            await change
+            message = await listener.get_message(timeout=DEADLINE)
+            assert message["data"] == await version(queue)
+
+
+async def test_a_version_is_never_used_again_after_a_loss_of_data(queue: JoinQueue, redis: Redis) -> None:
+    await enqueue(queue, NIKA)
+    known = await version(queue)
+    await redis.unlink(*await redis.keys("live-support:*"))
+    await enqueue(queue, ANA)
+    assert int(await version(queue)) > int(known)
+    assert await queue.waiting_list(known_version=known) is not None
+
+
+# Claims.
+
+
+async def test_of_a_hundred_claims_at_once_one_wins(queue: JoinQueue) -> None:
+    await enqueue(queue, NIKA)
+    claims = (queue.claim(NIKA, claim_id=f"agent {number}") for number in range(100))
+    outcomes = await asyncio.gather(*claims, return_exceptions=True)
+    assert outcomes.count(None) == 1
+    assert sum(isinstance(outcome, AlreadyClaimed) for outcome in outcomes) == 99
+
+
+async def test_a_claimed_user_is_in_nobodys_list(queue: JoinQueue) -> None:
+    await enqueue(queue, NIKA, ANA)
+    await queue.claim(NIKA, claim_id="a")
+    assert await waiting(queue) == [ANA]
+
+
+async def test_a_repeated_claim_is_still_won(queue: JoinQueue) -> None:
+    await enqueue(queue, NIKA)
+    await queue.claim(NIKA, claim_id="a")
+    before = await queue.waiting_list()
+    await queue.claim(NIKA, claim_id="a")
+    assert await queue.waiting_list() == before
+
+
+async def test_a_claim_of_somebody_who_does_not_wait_is_refused(queue: JoinQueue) -> None:
+    with pytest.raises(NotWaiting):
+        await queue.claim(NIKA, claim_id="a")
+
+
+async def test_a_claim_of_a_user_whose_support_has_joined_is_lost(queue: JoinQueue) -> None:
+    await enqueue(queue, NIKA)
+    await queue.claim(NIKA, claim_id="a")
+    await queue.serve(user_id=NIKA, chat_id=chat_of(NIKA))
+    for claim_id in ("a", "b"):
+        with pytest.raises(AlreadyClaimed):
+            await queue.claim(NIKA, claim_id=claim_id)
+
+
+async def test_a_support_that_joins_without_a_claim_takes_the_user(queue: JoinQueue) -> None:
+    await enqueue(queue, NIKA, ANA)
+    await queue.serve(user_id=NIKA, chat_id=chat_of(NIKA))
+    assert await waiting(queue) == [ANA]
+
+
+async def test_a_released_user_returns_to_the_old_place_for_a_new_stay(queue: JoinQueue) -> None:
+    await enqueue(queue, NIKA, ANA)
+    stays = [user.stay for user in await entries(queue)]
+    await queue.claim(NIKA, claim_id="a")
+    await queue.release(NIKA, claim_id="a")
+    assert await waiting(queue) == [NIKA, ANA]
+    assert await stay_of(queue, NIKA) > max(stays)
+    await queue.claim(NIKA, claim_id="b")
+
+
+async def test_only_the_claimant_releases(queue: JoinQueue) -> None:
+    await enqueue(queue, NIKA)
+    await queue.claim(NIKA, claim_id="a")
+    await queue.release(NIKA, claim_id="b")
+    assert await waiting(queue) == []
+    await queue.serve(user_id=NIKA, chat_id=chat_of(NIKA))
+    await queue.release(NIKA, claim_id="a")
+    assert await waiting(queue) == []
+
+
+async def test_a_forgotten_user_may_wait_again_at_the_end(queue: JoinQueue) -> None:
+    await enqueue(queue, NIKA, ANA)
+    await queue.claim(NIKA, claim_id="a")
+    await queue.forget(NIKA)
+    with pytest.raises(NotWaiting):
+        await queue.claim(NIKA, claim_id="a")
+    await enqueue(queue, NIKA)
+    assert await waiting(queue) == [ANA, NIKA]

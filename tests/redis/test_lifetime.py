@@ -1,0 +1,114 @@
+"""The end of a chat: everything of it has a time to live, and it is the same for all."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from core.keys import chat_keys
+from core.redis import Redis
+from core.settings import Settings
+from core.store import ChatStore
+from schemas.errors import ChatGone
+from tests.chats import Chat
+from tests.support import UNIT, eventually, replace
+
+Step = Callable[[Chat], Awaitable[object]]
+
+CHAT_SECONDS = 60
+WAITING_SECONDS = 600
+
+STEPS: dict[str, Step] = {
+    "user joins": lambda chat: chat.join_user("u1"),
+    "user speaks": lambda chat: chat.say("hey"),
+    "user joins again": lambda chat: chat.join_user("u2"),
+    "support joins": lambda chat: chat.join_support("s1"),
+}
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return replace(settings, chat_ttl_seconds=CHAT_SECONDS, waiting_ttl_seconds=WAITING_SECONDS)
+
+
+@pytest.fixture
+async def short_lived(core_redis: Redis, settings: Settings) -> ChatStore:
+    """A store whose chats live for three units."""
+    ttl = 3 * UNIT
+    return ChatStore(core_redis, replace(settings, chat_ttl_seconds=ttl, waiting_ttl_seconds=ttl))
+
+
+async def keys_of(redis: Redis, chat: Chat) -> list[str]:
+    return [
+        key.decode() async for key in redis.client.scan_iter(match=chat_keys(chat.chat_id).meta.replace("meta", "*"))
+    ]
+
+
+async def test_all_keys_of_a_chat_end_in_the_same_millisecond(store: ChatStore, core_redis: Redis) -> None:
+    # Many chats, because a clock that goes on within a script shows in some of them only.
+    for number in range(50):
+        chat = await Chat.open(store, number)
+        for step in STEPS.values():
+            await step(chat)
+            ends = {await core_redis.client.pexpiretime(key) for key in await keys_of(core_redis, chat)}
+            assert len(ends) == 1
+            assert min(ends) > 0, "a key without an end"
+
+
+async def test_every_step_renews_the_chat(store: ChatStore, core_redis: Redis) -> None:
+    chat = await Chat.open(store)
+    for step in STEPS.values():
+        await core_redis.client.pexpire(chat_keys(chat.chat_id).meta, 30_000)
+        await step(chat)
+        assert await store.remaining_ms(chat.chat_id) in range(CHAT_SECONDS * 1000 - 5000, WAITING_SECONDS * 1000 + 1)
+
+
+async def test_a_chat_lives_longer_while_its_user_waits(store: ChatStore) -> None:
+    chat = await Chat.open(store)
+    seconds = [await lifetime(chat)]
+    for step in STEPS.values():
+        await step(chat)
+        seconds.append(await lifetime(chat))
+    assert seconds == [CHAT_SECONDS, WAITING_SECONDS, WAITING_SECONDS, WAITING_SECONDS, CHAT_SECONDS]
+
+
+async def lifetime(chat: Chat) -> int:
+    """How long the chat was to live when it was renewed a moment ago, in seconds."""
+    remaining_ms = await chat.store.remaining_ms(chat.chat_id)
+    assert remaining_ms is not None
+    return -(-remaining_ms // 10_000) * 10
+
+
+async def test_the_answer_to_a_join_tells_the_lifetime(store: ChatStore) -> None:
+    chat = await Chat.open(store)
+    assert (await chat.join_user()).ttl_ms == WAITING_SECONDS * 1000
+    assert (await chat.join_support()).ttl_ms == CHAT_SECONDS * 1000
+
+
+async def test_nothing_is_left_of_an_expired_chat(short_lived: ChatStore, core_redis: Redis) -> None:
+    chat = await Chat.open(short_lived)
+    for step in STEPS.values():
+        await step(chat)
+    await eventually(chat.is_gone)
+    assert await keys_of(core_redis, chat) == []
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+async def test_nothing_revives_an_expired_chat(short_lived: ChatStore, core_redis: Redis, step: Step) -> None:
+    chat = await Chat.open(short_lived)
+    await eventually(chat.is_gone)
+    with pytest.raises(ChatGone):
+        await step(chat)
+    assert await keys_of(core_redis, chat) == []
+
+
+async def test_a_chat_that_ends_while_many_speak_ends_whole(core_redis: Redis, settings: Settings) -> None:
+    # Each append races with the end of its chat: it renews all of it or finds nothing of it.
+    moment = ChatStore(core_redis, replace(settings, chat_ttl_seconds=0.005, waiting_ttl_seconds=0.005))
+    chats = [await Chat.open(moment, number) for number in range(200)]
+    await asyncio.gather(*(chat.say("hey") for chat in chats), return_exceptions=True)
+
+    async def all_gone() -> bool:
+        return not [key for chat in chats for key in await keys_of(core_redis, chat)]
+
+    await eventually(all_gone)

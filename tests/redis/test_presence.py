@@ -1,0 +1,192 @@
+"""Touch and sweep: how the queue forgets who has gone, and heals what a crash left undone."""
+
+import pytest
+from redis.asyncio import Redis
+
+from core.join_queue import JoinQueue, Presence
+from core.keys import QUEUE
+from core.redis import Redis as CoreRedis
+from core.settings import Settings
+from core.store import ChatStore
+from schemas.errors import AlreadyClaimed, NotWaiting
+from tests.chats import Chat
+from tests.support import UNIT, eventually, replace
+from tests.waiting import ANA, NIKA, chat_of, end_grace, end_lease, enqueue, stay_of, version, waiting
+
+
+def present(user_id: str, place: int | None) -> Presence:
+    """What a process says of a chat that has connections in it."""
+    return Presence(user_id, chat_of(user_id), place)
+
+
+# Touch.
+
+
+async def test_who_is_touched_stays(queue: JoinQueue, store: ChatStore, redis: Redis) -> None:
+    (place,) = await enqueue(queue, NIKA)
+    await end_grace(redis, NIKA)
+    await queue.touch([present(NIKA, place)])
+    await queue.sweep(store)
+    assert await waiting(queue) == [NIKA]
+
+
+async def test_a_touch_changes_nothing_while_all_is_well(queue: JoinQueue) -> None:
+    places = await enqueue(queue, NIKA, ANA)
+    before = await queue.waiting_list()
+    await queue.touch([present(NIKA, places[0]), present(ANA, places[1])])
+    assert await queue.waiting_list() == before
+
+
+async def test_a_touch_leaves_a_claim_alone(queue: JoinQueue) -> None:
+    (place,) = await enqueue(queue, NIKA)
+    await queue.claim(NIKA, claim_id="a")
+    await queue.touch([present(NIKA, place)])
+    assert await waiting(queue) == []
+
+
+async def test_a_touch_brings_a_lost_user_back_to_the_old_place(queue: JoinQueue, redis: Redis) -> None:
+    places = await enqueue(queue, NIKA, ANA)
+    stay = await stay_of(queue, ANA)
+    await redis.unlink(*QUEUE[:-1])
+    await queue.touch([present(ANA, places[1])])
+    await queue.touch([present(NIKA, places[0])])
+    assert await waiting(queue) == [NIKA, ANA]
+    assert await stay_of(queue, ANA) > stay, "agents see it as a new stay"
+
+
+async def test_a_touch_takes_a_user_with_a_support_out(queue: JoinQueue) -> None:
+    await enqueue(queue, NIKA, ANA)
+    await queue.touch([present(NIKA, None)])
+    assert await waiting(queue) == [ANA]
+    with pytest.raises(AlreadyClaimed):
+        await queue.claim(NIKA, claim_id="a")
+
+
+async def test_a_touch_that_has_not_heard_of_the_support_brings_nobody_back(queue: JoinQueue) -> None:
+    (place,) = await enqueue(queue, NIKA)
+    await queue.serve(user_id=NIKA, chat_id=chat_of(NIKA))
+    await queue.touch([present(NIKA, place)])
+    assert await waiting(queue) == []
+
+
+async def test_many_users_are_touched_in_batches(queue: JoinQueue) -> None:
+    users = [f"{number:032x}" for number in range(1200)]
+    await queue.touch(present(user_id, number + 1) for number, user_id in enumerate(users))
+    assert await waiting(queue) == users
+
+
+# Sweep.
+
+
+async def test_a_user_whom_nobody_touches_is_forgotten(
+    core_redis: CoreRedis, settings: Settings, store: ChatStore
+) -> None:
+    queue = JoinQueue(core_redis, replace(settings, leave_grace_seconds=UNIT))
+    await enqueue(queue, NIKA)
+    await queue.sweep(store)
+    assert await waiting(queue) == [NIKA], "the grace is not over"
+
+    async def is_forgotten() -> bool:
+        await queue.sweep(store)
+        return await waiting(queue) == []
+
+    await eventually(is_forgotten)
+    with pytest.raises(NotWaiting):
+        await queue.claim(NIKA, claim_id="a")
+
+
+async def test_nothing_is_left_of_a_forgotten_user(queue: JoinQueue, store: ChatStore, redis: Redis) -> None:
+    await enqueue(queue, NIKA, ANA)
+    await queue.claim(NIKA, claim_id="a")
+    await queue.serve(user_id=ANA, chat_id=chat_of(ANA))
+    await end_grace(redis, NIKA)
+    await end_grace(redis, ANA)
+    await queue.sweep(store)
+    assert await redis.keys("live-support:{joins}:*") == [QUEUE.version]
+
+
+async def test_a_claim_keeps_nobody_who_has_gone(queue: JoinQueue, store: ChatStore, redis: Redis) -> None:
+    await enqueue(queue, NIKA)
+    await queue.claim(NIKA, claim_id="a")
+    await end_grace(redis, NIKA)
+    await queue.sweep(store)
+    await queue.release(NIKA, claim_id="a")
+    assert await waiting(queue) == []
+
+
+async def test_a_sweep_that_moves_nobody_changes_nothing(queue: JoinQueue, store: ChatStore, redis: Redis) -> None:
+    await enqueue(queue, NIKA)
+    await queue.serve(user_id=ANA, chat_id=chat_of(ANA))
+    before = await version(queue)
+    await end_grace(redis, ANA)
+    await queue.sweep(store)
+    assert await version(queue) == before
+
+
+async def waiting_chat(queue: JoinQueue, store: ChatStore, number: int) -> Chat:
+    """A chat whose user waits."""
+    chat = await Chat.open(store, number)
+    await chat.join_user()
+    await queue.enqueue(user_id=chat.user_id, chat_id=chat.chat_id)
+    return chat
+
+
+async def test_a_lease_that_is_over_returns_the_user_to_the_old_place(
+    queue: JoinQueue, store: ChatStore, redis: Redis
+) -> None:
+    first, second = [await waiting_chat(queue, store, number) for number in (1, 2)]
+    await queue.claim(first.user_id, claim_id="a")
+    await queue.sweep(store)
+    assert await waiting(queue) == [second.user_id], "the lease is not over"
+    await end_lease(redis, first.user_id)
+    await queue.sweep(store)
+    assert await waiting(queue) == [first.user_id, second.user_id]
+    await queue.claim(first.user_id, claim_id="b")
+
+
+async def test_a_lease_ends_by_itself(core_redis: CoreRedis, settings: Settings, store: ChatStore) -> None:
+    queue = JoinQueue(core_redis, replace(settings, claim_lease_seconds=UNIT))
+    chat = await waiting_chat(queue, store, 1)
+    await queue.claim(chat.user_id, claim_id="a")
+
+    async def is_back() -> bool:
+        await queue.sweep(store)
+        return await waiting(queue) == [chat.user_id]
+
+    await eventually(is_back)
+
+
+async def test_a_support_that_joined_before_its_process_died_keeps_the_user(
+    queue: JoinQueue, store: ChatStore, redis: Redis
+) -> None:
+    chat = await waiting_chat(queue, store, 1)
+    await queue.claim(chat.user_id, claim_id="a")
+    await chat.join_support()
+    await end_lease(redis, chat.user_id)
+    await queue.sweep(store)
+    assert await waiting(queue) == []
+    with pytest.raises(AlreadyClaimed):
+        await queue.claim(chat.user_id, claim_id="b")
+
+
+async def test_a_claimed_user_whose_chat_has_expired_is_forgotten(
+    queue: JoinQueue, store: ChatStore, redis: Redis
+) -> None:
+    await enqueue(queue, NIKA)
+    await queue.claim(NIKA, claim_id="a")
+    await end_lease(redis, NIKA)
+    await queue.sweep(store)
+    with pytest.raises(NotWaiting):
+        await queue.claim(NIKA, claim_id="b")
+
+
+async def test_a_long_list_is_swept_in_several_goes(queue: JoinQueue, store: ChatStore, redis: Redis) -> None:
+    users = [f"{number:032x}" for number in range(250)]
+    await enqueue(queue, *users)
+    await redis.zadd(QUEUE.present, dict.fromkeys(users, 1))
+
+    async def all_forgotten() -> bool:
+        await queue.sweep(store)
+        return await waiting(queue) == []
+
+    await eventually(all_forgotten)

@@ -1,0 +1,217 @@
+"""JoinQueue against a model in Python: any steps, in any order, end in the same list."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import hypothesis
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from redis.asyncio import Redis as Client
+
+from core.join_queue import JoinQueue, Presence
+from core.redis import Redis
+from core.store import ChatStore
+from schemas.errors import AlreadyClaimed, NotWaiting
+from tests.chats import Chat
+from tests.support import make_settings
+from tests.waiting import end_grace, end_lease
+
+T = TypeVar("T")
+
+
+@dataclass
+class UserModel:
+    """What the queue should hold of a user."""
+
+    chat: Chat
+    known: bool = False
+    waiting: bool = False
+    claim: str | None = None
+    place: int | None = None
+    """The last one that a process was told."""
+    has_support: bool = False
+    lease_is_over: bool = False
+    grace_is_over: bool = False
+    entered: bool = False
+    """Whether the last step let the user in anew."""
+
+    def enter(self) -> None:
+        self.waiting = self.entered = True
+        self.claim = None
+
+    def leave(self) -> None:
+        self.waiting = False
+        self.claim = None
+
+    def touch(self) -> None:
+        self.known = True
+        self.grace_is_over = False
+
+    def forget(self) -> None:
+        self.leave()
+        self.known = self.grace_is_over = False
+
+
+users = st.integers(0, 3)
+claimants = st.sampled_from(["a", "b"])
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Takes each step on the queue and on the model."""
+
+    redis_url: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        settings = make_settings(self.redis_url)
+        self.runner = asyncio.Runner()
+        self.redis = Redis(settings)
+        self.client = Client.from_url(self.redis_url, decode_responses=True)
+        self.queue = JoinQueue(self.redis, settings)
+        self.store = ChatStore(self.redis, settings)
+        self.run(self.delete_our_keys())
+        self.users = [UserModel(self.run(Chat.open(self.store, number))) for number in range(4)]
+        self.shown: list[tuple[str, int]] = []
+        self.version = 0
+        self.last_stay = 0
+
+    def run(self, step: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(step)
+
+    async def delete_our_keys(self) -> None:
+        if keys := await self.client.keys("live-support:*"):
+            await self.client.unlink(*keys)
+
+    def teardown(self) -> None:
+        self.run(self.client.aclose())
+        self.run(self.redis.close())
+        self.runner.close()
+
+    @rule(number=users)
+    def enqueue(self, number: int) -> None:
+        user = self.users[number]
+        place = self.run(self.queue.enqueue(user_id=user.chat.user_id, chat_id=user.chat.chat_id))
+        if user.waiting:
+            assert place == user.place
+            user.touch()
+        elif user.known:
+            assert place is None
+        else:
+            assert place is not None
+            user.place = place
+            user.touch()
+            user.enter()
+
+    @rule(number=users, claimant=claimants)
+    def claim(self, number: int, claimant: str) -> None:
+        user = self.users[number]
+        try:
+            self.run(self.queue.claim(user.chat.user_id, claim_id=claimant))
+            outcome = "won"
+        except (AlreadyClaimed, NotWaiting) as error:
+            outcome = error.code
+        if user.claim == claimant:
+            assert outcome == "won"
+        elif not user.known:
+            assert outcome == "not_waiting"
+        elif not user.waiting or user.claim:
+            assert outcome == "already_claimed"
+        else:
+            assert outcome == "won"
+            user.claim, user.lease_is_over = claimant, False
+
+    @rule(number=users, claimant=claimants)
+    def release(self, number: int, claimant: str) -> None:
+        user = self.users[number]
+        self.run(self.queue.release(user.chat.user_id, claim_id=claimant))
+        if user.claim == claimant:
+            user.enter()
+
+    @rule(number=users)
+    def serve(self, number: int) -> None:
+        user = self.users[number]
+        self.run(self.queue.serve(user_id=user.chat.user_id, chat_id=user.chat.chat_id))
+        user.touch()
+        user.leave()
+
+    @rule(number=users)
+    def forget(self, number: int) -> None:
+        user = self.users[number]
+        self.run(self.queue.forget(user.chat.user_id))
+        user.forget()
+
+    @rule(number=users, waits=st.booleans())
+    def touch(self, number: int, waits: bool) -> None:
+        user = self.users[number]
+        place = user.place if waits else None
+        self.run(self.queue.touch([Presence(user.chat.user_id, user.chat.chat_id, place)]))
+        if place is None:
+            user.leave()
+        elif not user.known:
+            user.enter()
+        user.touch()
+
+    @rule(number=users)
+    def support_joins(self, number: int) -> None:
+        user = self.users[number]
+        self.run(user.chat.join_support())
+        user.has_support = True
+
+    @precondition(lambda self: any(user.claim for user in self.users))
+    @rule(number=users)
+    def lease_ends(self, number: int) -> None:
+        user = self.users[number]
+        if user.claim and not user.lease_is_over:
+            self.run(end_lease(self.client, user.chat.user_id))
+            user.lease_is_over = True
+
+    @precondition(lambda self: any(user.known for user in self.users))
+    @rule(number=users)
+    def grace_ends(self, number: int) -> None:
+        user = self.users[number]
+        if user.known and not user.grace_is_over:
+            self.run(end_grace(self.client, user.chat.user_id))
+            user.grace_is_over = True
+
+    @rule()
+    def sweep(self) -> None:
+        self.run(self.queue.sweep(self.store))
+        for user in self.users:
+            if user.grace_is_over:
+                user.forget()
+            elif user.claim and user.lease_is_over:
+                if user.has_support:
+                    user.touch()
+                    user.leave()
+                else:
+                    user.enter()
+
+    @invariant()
+    def the_list_is_the_models(self) -> None:
+        waiting_list = self.run(self.queue.waiting_list())
+        assert waiting_list is not None
+        shown = [(each.user_id, each.stay) for each in waiting_list.users]
+        waiting = [user for user in self.users if user.waiting and not user.claim]
+        in_order = sorted(waiting, key=lambda user: (user.place, user.chat.user_id))
+        assert [user_id for user_id, _ in shown] == [user.chat.user_id for user in in_order]
+
+        before, stays = dict(self.shown), dict(shown)
+        for user in waiting:
+            if user.entered:
+                assert stays[user.chat.user_id] > self.last_stay
+            else:
+                assert stays[user.chat.user_id] == before[user.chat.user_id]
+        for user in self.users:
+            user.entered = False
+        self.last_stay = max([self.last_stay, *stays.values()])
+
+        version = int(waiting_list.version)
+        assert version > self.version if shown != self.shown else version >= self.version
+        self.shown, self.version = shown, version
+
+
+def test_the_queue_does_as_the_model(redis_url: str) -> None:
+    QueueMachine.redis_url = redis_url
+    run_state_machine_as_test(QueueMachine, settings=hypothesis.settings(max_examples=100, stateful_step_count=40))

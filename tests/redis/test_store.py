@@ -1,0 +1,242 @@
+"""ChatStore on a real Redis: who may join, and what the log holds."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from core.keys import chat_keys
+from core.redis import Redis
+from core.settings import Limits, Settings
+from core.store import ChatStore, Entry
+from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, Forbidden, InvalidFrame
+from tests.chats import VIKA, Chat, hex_id
+from tests.support import DEADLINE, replace
+
+
+@pytest.fixture
+async def chat(store: ChatStore) -> Chat:
+    return await Chat.open(store)
+
+
+def kinds(entries: list[Entry]) -> list[str]:
+    return [entry.kind for entry in entries]
+
+
+def messages(entries: list[Entry]) -> list[dict[str, Any]]:
+    return [json.loads(entry.body) for entry in entries if entry.kind == "ChatMessage"]
+
+
+# Joining.
+
+
+async def test_the_first_join_of_a_user_is_told_to_all(chat: Chat) -> None:
+    snapshot = await chat.join_user()
+    assert snapshot.first
+    assert snapshot.waiting
+    assert snapshot.entries == [Entry(1, "Joined", b'{"participant":"User","userId":"%s"}' % chat.user_id.encode())]
+
+
+async def test_a_further_join_of_a_user_is_told_to_nobody(chat: Chat) -> None:
+    first = await chat.join_user("u1")
+    again = await chat.join_user("u2")
+    assert not again.first
+    assert again.entries == first.entries
+
+
+async def test_a_repeated_join_of_a_connection_is_answered_in_the_same_way(chat: Chat) -> None:
+    for join in (chat.join_user, chat.join_support):
+        assert await join() == await join()
+    assert kinds(await chat.log()) == ["Joined", "Joined"]
+
+
+async def test_a_support_joins_and_joins_again(chat: Chat) -> None:
+    first = await chat.join_support("s1")
+    again = await chat.join_support("s2", support_id=VIKA, new_id=hex_id(2), name="")
+    assert (first.first, first.support_id, first.support_user_name) == (True, VIKA, "Vika")
+    assert (again.first, again.support_id, again.support_user_name) == (False, VIKA, "Vika")
+    assert kinds(await chat.log()) == ["Joined"]
+
+
+async def test_a_user_does_not_wait_in_a_chat_that_has_a_support(chat: Chat) -> None:
+    await chat.join_support()
+    snapshot = await chat.join_user()
+    assert snapshot.first
+    assert not snapshot.waiting
+
+
+async def test_one_of_many_supports_gets_the_chat(chat: Chat) -> None:
+    attempts = [chat.join_support(f"s{number}", new_id=hex_id(number)) for number in range(50)]
+    outcomes = await asyncio.gather(*attempts, return_exceptions=True)
+    assert sum(isinstance(outcome, AlreadyClaimed) for outcome in outcomes) == 49
+    assert kinds(await chat.log()) == ["Joined"]
+
+
+@pytest.mark.parametrize(
+    "join",
+    [
+        pytest.param(lambda chat: chat.join_user(user_id=hex_id(7)), id="another user"),
+        pytest.param(lambda chat: chat.join_support(user_id=hex_id(7)), id="a Support of another user"),
+        pytest.param(lambda chat: chat.join_support(support_id=VIKA), id="a Support that never joined"),
+    ],
+)
+async def test_a_join_with_wrong_ids_is_forbidden(chat: Chat, join: Any) -> None:
+    with pytest.raises(Forbidden):
+        await join(chat)
+    assert await chat.log() == []
+
+
+async def test_a_support_with_another_id_than_the_chats_is_forbidden(chat: Chat) -> None:
+    await chat.join_support()
+    with pytest.raises(Forbidden):
+        await chat.join_support("s2", support_id=hex_id(7))
+
+
+async def test_a_first_support_needs_a_name(chat: Chat) -> None:
+    with pytest.raises(InvalidFrame):
+        await chat.join_support(name="")
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong"])
+async def test_a_chat_with_a_token_opens_to_that_token_only(store: ChatStore, token: str | None) -> None:
+    chat = await Chat.open(store, token="right")  # noqa: S106
+    with pytest.raises(Forbidden):
+        await chat.join_user(token=token)
+    assert (await chat.join_user(token="right")).first  # noqa: S106
+
+
+async def test_the_token_itself_is_not_stored(store: ChatStore, core_redis: Redis) -> None:
+    chat = await Chat.open(store, token="right")  # noqa: S106
+    assert b"right" not in (await core_redis.client.hgetall(chat_keys(chat.chat_id).meta)).values()
+
+
+@pytest.fixture
+async def small_chat(core_redis: Redis, settings: Settings) -> Chat:
+    """A chat in which each participant may have two connections."""
+    return await Chat.open(ChatStore(core_redis, replace(settings, limits=Limits(connections_per_participant=2))))
+
+
+async def replaced_in(chat: Chat) -> list[bytes]:
+    return [entry.body for entry in await chat.log() if entry.kind == "Replaced"]
+
+
+async def test_the_oldest_connection_makes_room(small_chat: Chat) -> None:
+    for connection in ("u1", "u2", "u3", "u4"):
+        await small_chat.join_user(connection)
+    assert await replaced_in(small_chat) == [b"u1", b"u2"]
+
+
+async def test_connections_of_the_other_participant_take_no_room(small_chat: Chat) -> None:
+    await small_chat.join_support("s1")
+    await small_chat.join_support("s2", support_id=VIKA, new_id=hex_id(2))
+    await small_chat.join_user("u1")
+    await small_chat.join_user("u2")
+    assert await replaced_in(small_chat) == []
+
+
+async def test_connections_that_have_left_take_no_room(small_chat: Chat) -> None:
+    for connection in ("u1", "u2", "u3", "u4"):
+        await small_chat.join_user(connection)
+        await small_chat.store.leave(small_chat.chat_id, "User", connection)
+    assert await replaced_in(small_chat) == []
+
+
+# Talking.
+
+
+async def test_a_message_is_stored_and_published_with_its_time(chat: Chat, core_redis: Redis) -> None:
+    async with core_redis.client.pubsub() as listener:
+        await listener.ssubscribe(chat_keys(chat.chat_id).live)
+        assert (await listener.get_message(timeout=DEADLINE))["type"] == "ssubscribe"
+        await chat.say("hey")
+        published = await listener.get_message(timeout=DEADLINE)
+    (entry,) = await chat.log()
+    assert published["data"] == b"%d %s %s" % (entry.offset, entry.kind.encode(), entry.body)
+    (stored,) = messages([entry])
+    assert stored["content"] == "hey"
+    age = datetime.now(UTC) - datetime.fromisoformat(stored["timestamp"])
+    assert abs(age.total_seconds()) < 60
+
+
+async def test_a_repeated_append_stores_once(chat: Chat) -> None:
+    for content in ("hey", "hey", "you"):
+        assert await chat.say(content, message_id="m1") is None
+    assert [message["content"] for message in messages(await chat.log())] == ["hey"]
+
+
+async def test_appends_that_come_at_once_are_one_order_in_which_time_rises(chat: Chat) -> None:
+    await asyncio.gather(*(chat.say(str(number)) for number in range(200)))
+    entries = await chat.log()
+    assert [entry.offset for entry in entries] == list(range(1, 201))
+    times = [message["timestamp"] for message in messages(entries)]
+    assert all(earlier < later for earlier, later in pairwise(times))
+
+
+async def test_time_rises_even_when_the_clock_was_set_back(chat: Chat, core_redis: Redis) -> None:
+    ahead = 4_102_444_799_999_999  # the last microsecond of 2099
+    await core_redis.client.hset(chat_keys(chat.chat_id).meta, "micros", ahead)
+    await chat.say("one")
+    await chat.say("two")
+    times = [message["timestamp"] for message in messages(await chat.log())]
+    assert times == ["2100-01-01T00:00:00.000000Z", "2100-01-01T00:00:00.000001Z"]
+
+
+async def test_a_message_that_does_not_know_the_support_is_not_stored(chat: Chat) -> None:
+    await chat.join_support()
+    assert await chat.say("hey", support_id=None) == VIKA
+    assert messages(await chat.log()) == []
+    assert await chat.say("hey", support_id=VIKA) is None
+    assert [message["supportId"] for message in messages(await chat.log())] == [VIKA]
+
+
+@pytest.mark.parametrize("bound", [{"chat_max_messages": 2}, {"chat_max_bytes": 300}])
+async def test_a_full_chat_takes_nothing_more(core_redis: Redis, settings: Settings, bound: dict[str, int]) -> None:
+    chat = await Chat.open(ChatStore(core_redis, replace(settings, **bound)))
+    await chat.say("one")
+    await chat.say("two")
+    with pytest.raises(ChatFull):
+        await chat.say("three")
+    assert [message["content"] for message in messages(await chat.log())] == ["one", "two"]
+    assert await chat.say("two") is None, "what is stored stays acknowledged"
+
+
+# Reading.
+
+
+async def test_entries_are_read_from_behind_an_offset_on(chat: Chat) -> None:
+    for number in range(1, 6):
+        await chat.say(str(number))
+    entries = await chat.store.entries_after(chat.chat_id, 3)
+    assert [entry.offset for entry in entries] == [4, 5]
+    assert await chat.store.entries_after(chat.chat_id, 5) == []
+
+
+async def test_offsets_of_many_chats_are_read_at_once(store: ChatStore) -> None:
+    chats = [await Chat.open(store, number) for number in (1, 2)]
+    await chats[1].say("hey")
+    assert await store.offsets([chats[0].chat_id, hex_id(9), chats[1].chat_id]) == [0, None, 1]
+
+
+async def test_the_support_is_known_once_it_has_joined(chat: Chat) -> None:
+    assert await chat.store.support_id(chat.chat_id) is None
+    await chat.join_support()
+    assert await chat.store.support_id(chat.chat_id) == VIKA
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        pytest.param(lambda chat: chat.join_user(), id="join as the User"),
+        pytest.param(lambda chat: chat.join_support(), id="join as a Support"),
+        pytest.param(lambda chat: chat.say("hey"), id="say something"),
+        pytest.param(lambda chat: chat.store.support_id(chat.chat_id), id="ask for the Support"),
+    ],
+)
+async def test_an_unknown_chat_is_gone(store: ChatStore, use: Any) -> None:
+    chat = Chat(store, chat_id=hex_id(9), user_id=hex_id(9))
+    with pytest.raises(ChatGone):
+        await use(chat)
+    assert await chat.is_gone()

@@ -1,0 +1,145 @@
+"""Settings from the environment: what is read, and what stops the start with one line."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from core.settings import PREFIX, Settings, SettingsError
+
+# Environment variable, field, default, texts that are right with what they mean, texts that are wrong.
+TABLE: list[tuple[str, str, Any, dict[str, Any], list[str]]] = [
+    (
+        "REDIS_URL",
+        "redis_url",
+        None,
+        {
+            "redis://localhost:6380/1": "redis://localhost:6380/1",
+            "rediss://user:word@cache.example.com": "rediss://user:word@cache.example.com",
+            "unix:///run/redis.sock": "unix:///run/redis.sock",
+        },
+        ["localhost:6379", "http://localhost:6379", "redis://localhost:port", "redis://localhost:65536"],
+    ),
+    ("HOST", "host", "127.0.0.1", {"localhost": "localhost", "::1": "::1"}, ["0.0.0.0", "anywhere"]),  # noqa: S104
+    ("CHAT_PORT", "chat_port", 9000, {"0": 0, "65535": 65535}, ["-1", "65536", "http", "90.5"]),
+    ("SUBSCRIBER_PORT", "subscriber_port", 9001, {"0": 0, "65535": 65535}, ["-1", "65536", "http", "90.5"]),
+    ("CHAT_TTL", "chat_ttl_seconds", 120, {"0.5": 0.5, "86400": 86400}, ["0", "-1", "86401", "nan", "inf", "2m"]),
+    ("WAITING_TTL", "waiting_ttl_seconds", None, {"0.5": 0.5, "600": 600}, ["0", "-1", "86401", "nan", "2m"]),
+    ("IDLE_TIMEOUT", "idle_seconds", 120, {"0.5": 0.5, "600": 600}, ["0", "-1", "86401", "nan", "2m"]),
+    ("CLAIM_LEASE", "claim_lease_seconds", 15, {"0.5": 0.5, "600": 600}, ["0", "-1", "86401", "nan", "2m"]),
+    ("LEAVE_GRACE", "leave_grace_seconds", 15, {"0.5": 0.5, "600": 600}, ["0", "-1", "86401", "nan", "2m"]),
+    (
+        "JOIN_RATE",
+        "join_rate",
+        "10/minute",
+        {"1/second": "1/second", "600/hour": "600/hour"},
+        ["10", "0/minute", "-1/minute", "1.5/second", "10/day", "10 / minute", "9999999999/second"],
+    ),
+    ("MESSAGE_RATE", "message_rate", "20/second", {"5/minute": "5/minute"}, ["20", "0/second", "20/s"]),
+    ("CHAT_MAX_MESSAGES", "chat_max_messages", 5000, {"1": 1}, ["0", "-1", "many", "1.5"]),
+    ("CHAT_MAX_BYTES", "chat_max_bytes", 8_388_608, {"1": 1}, ["0", "-1", "8MB", "1.5"]),
+    (
+        "ALLOWED_ORIGINS",
+        "allowed_origins",
+        (),
+        {
+            "https://example.com": ("https://example.com",),
+            " https://a.example/ , http://b.example:8080,": ("https://a.example", "http://b.example:8080"),
+        },
+        ["example.com", "*", "https://a.example,b.example", "https://example.com/page"],
+    ),
+    ("ANONYMOUS_AGENTS", "anonymous_agents", False, {"true": True, "1": True, "false": False}, ["yes", "2", "on"]),
+    ("LOG_LEVEL", "log_level", "info", {"debug": "debug", "error": "error"}, ["loud", "INFO"]),
+    ("LOG_FORMAT", "log_format", "console", {"json": "json"}, ["xml", "JSON"]),
+]
+
+FIELDS = {variable: field for variable, field, *_ in TABLE}
+DEFAULTS = {variable: default for variable, _, default, *_ in TABLE}
+RIGHT = [(variable, text, value) for variable, _, _, right, _ in TABLE for text, value in right.items()]
+WRONG = [(variable, text) for variable, *_, wrong in TABLE for text in wrong]
+
+
+def read(**env: str) -> Settings:
+    """Read settings from the environment; names without the prefix."""
+    return Settings.from_env({f"{PREFIX}{name}": value for name, value in env.items()})
+
+
+def value_of(settings: Settings, variable: str) -> Any:
+    value = getattr(settings, FIELDS[variable])
+    return repr(value) if variable.endswith("_RATE") else value
+
+
+def refusal(**env: str) -> str:
+    """The one line that a wrong environment ends the start with."""
+    with pytest.raises(SettingsError) as refused:
+        read(**env)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_the_table_names_every_setting() -> None:
+    fields = {each.encode_name: each.name for each in msgspec.structs.fields(Settings)}
+    assert fields == FIELDS | {"limits": "limits"}
+
+
+@pytest.mark.parametrize("variable", FIELDS)
+def test_a_setting_that_is_not_set_has_its_default(variable: str) -> None:
+    assert value_of(read(), variable) == DEFAULTS[variable]
+
+
+@pytest.mark.parametrize("variable", FIELDS)
+@pytest.mark.parametrize("text", ["", "  "], ids=["empty", "white space"])
+def test_an_empty_setting_counts_as_not_set(variable: str, text: str) -> None:
+    assert value_of(read(**{variable: text}), variable) == DEFAULTS[variable]
+
+
+@pytest.mark.parametrize(("variable", "text", "value"), RIGHT)
+def test_a_right_value_is_taken(variable: str, text: str, value: Any) -> None:
+    assert value_of(read(**{variable: f" {text} "}), variable) == value
+
+
+@pytest.mark.parametrize(("variable", "text"), WRONG)
+def test_a_wrong_value_is_refused_with_one_line_that_names_the_variable(variable: str, text: str) -> None:
+    assert refusal(**{variable: text}).startswith(f"{PREFIX}{variable}: ")
+
+
+@pytest.mark.parametrize("name", ["CHAT_TTTL", "PORT", "LIMITS", "limits", "chat_ttl_seconds"])
+def test_an_unknown_variable_with_our_prefix_is_refused(name: str) -> None:
+    assert refusal(**{name: "5"}) == f"{PREFIX}{name.upper()}: unknown setting"
+
+
+def test_other_variables_are_none_of_our_business() -> None:
+    env = {"CHAT_TTL": "5", "PATH": "/bin", "LIVE_SUPPORT_TEST_REDIS_URL": "redis://localhost:1"}
+    assert Settings.from_env(env) == Settings.from_env({})
+
+
+# Agents need no token, so only this machine may reach a service unless the operator says otherwise.
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_a_loopback_address_needs_no_leave_for_anonymous_agents(host: str) -> None:
+    assert read(HOST=host).on_loopback
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com", "127.0.0.1.example.com"])  # noqa: S104
+def test_any_other_address_needs_it(host: str) -> None:
+    assert f"{PREFIX}ANONYMOUS_AGENTS=true" in refusal(HOST=host)
+    assert read(HOST=host, ANONYMOUS_AGENTS="true").host == host
+
+
+# What the code derives from settings.
+
+
+def test_the_waiting_ttl_follows_the_chat_ttl_unless_it_is_set() -> None:
+    assert read(CHAT_TTL="7").waiting_ttl_ms == 7000
+    assert read(CHAT_TTL="7", WAITING_TTL="9").waiting_ttl_ms == 9000
+
+
+def test_durations_are_whole_milliseconds_and_never_none() -> None:
+    settings = read(CHAT_TTL="0.0001", CLAIM_LEASE="1.2345", LEAVE_GRACE="2")
+    assert (settings.chat_ttl_ms, settings.claim_lease_ms, settings.leave_grace_ms) == (1, 1234, 2000)
+
+
+def test_a_rate_is_a_count_and_the_interval_of_one() -> None:
+    rate = read(JOIN_RATE="10/minute").join_rate
+    assert (rate.count, rate.interval_seconds) == (10, 6.0)
