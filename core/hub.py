@@ -125,7 +125,7 @@ class Hub:
                 await connection.connect()  # type: ignore[no-untyped-call]
                 pause, told = _FIRST_PAUSE_SECONDS, False
                 await self._serve(connection)
-            except (RedisError, OSError) as error:
+            except (RedisError, OSError, RuntimeError) as error:  # the last one by uvloop, see core.redis
                 if not told:  # once an outage, not once a try
                     log.warning("hub_connection_lost", reason=type(error).__name__)
                 told = True

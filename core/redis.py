@@ -25,7 +25,8 @@ _SOCKET_SECONDS = 2.0
 _POOL_SIZE = 50
 _FIRST_PAUSE_SECONDS = 0.02
 _LAST_PAUSE_SECONDS = 0.5
-_TRANSIENT = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
+# uvloop raises a bare RuntimeError when a connection is reset while it is being made.
+_TRANSIENT = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError, RuntimeError)
 # How Redis begins to say that it takes no writes now: the disk is full, the replicas are gone, a script hangs.
 _REFUSALS = ("MISCONF", "NOREPLICAS", "BUSY")
 
@@ -93,7 +94,7 @@ class Redis:
         try:
             async with asyncio.timeout(1):
                 await self.client.ping()
-        except (TimeoutError, RedisError, OSError) as error:
+        except (TimeoutError, RedisError, OSError, RuntimeError) as error:
             return f"Redis does not answer: {type(error).__name__}"
         return None
 

@@ -37,6 +37,7 @@ class WaitingView:
         self._by_stay: list[Waiting] = []
         self._feeds: set[Feed] = set()
         self._stale = asyncio.Event()
+        self._stale.set()  # nothing is known yet
         self._tasks = Tasks()
 
     def publication(self, payload: bytes) -> None:  # noqa: ARG002 - only a hint: the list itself is read
