@@ -195,10 +195,12 @@ def _attempt(args: UserJoin | SupportJoin, connection_id: str) -> JoinAttempt:
             token=args.token,
             joined=encode(UserJoined(user_id=args.user_id)),
         )
+    # On a re-join the name is only carried: the stored one counts.
+    name = "" if args.support_user_name is None or args.support_id else clean_name(args.support_user_name)
     joined = SupportJoined(
         user_id=args.user_id,
         support_id=secrets.token_hex(16),
-        support_user_name="" if args.support_user_name is None else clean_name(args.support_user_name),
+        support_user_name=name,
     )
     return JoinAttempt(
         connection_id=connection_id,

@@ -149,14 +149,11 @@ async def test_a_user_whose_support_has_joined_does_not_return_when_the_agent_le
 async def test_a_support_that_joins_without_a_claim_has_the_user_at_once(
     chat_server: Service, subscriber_service: Service
 ) -> None:
-    async with (
-        user_in_chat(chat_server) as (user, _),
-        agent(subscriber_service) as joins,
-        support_in_chat(chat_server, user),
-    ):
+    async with user_in_chat(chat_server) as (user, _), agent(subscriber_service) as joins:
         assert await joins.receive() == user.request
-        assert await refusal(user.userId, joins) == "already_claimed"
-        assert await waiting_before_a_new_user(chat_server, subscriber_service) == []
+        async with support_in_chat(chat_server, user):
+            assert await refusal(user.userId, joins) == "already_claimed"
+            assert await waiting_before_a_new_user(chat_server, subscriber_service) == []
 
 
 async def test_whoever_claimed_a_user_before_the_support_joined_has_lost_the_claim(

@@ -7,8 +7,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import pytest
 
 import api.app
+import api.live_chats
+from core.hub import Hub
 from core.settings import Settings
-from tests.support import Frame, Service, Socket, User, serve, support_in_chat, user_in_chat
+from core.store import ChatStore, JoinAttempt, Snapshot
+from tests.conversation import say, talk_in
+from tests.support import UNIT, Frame, Service, Socket, User, serve, support_in_chat, user_in_chat
 
 RATE = 500
 """Messages per second."""
@@ -83,3 +87,55 @@ async def test_fifty_refreshes_while_500_messages_a_second_flow_show_one_order(
     assert [message["content"] for message in flow.echoes[:-1]] == [str(number + 1) for number in range(flow.sent)]
     for history, live in views:
         assert history + live == flow.echoes[: len(history) + LIVE]
+
+
+# The two moments at which something could fall between history and live messages. Under load the next message would
+# reveal the gap; here there is none.
+
+
+async def test_a_connection_listens_before_it_reads_the_log(
+    chat_server: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    confirmed, join = Hub.confirmed, ChatStore.join
+
+    async def noted_confirmed(hub: Hub, channel: str) -> None:
+        await confirmed(hub, channel)
+        steps.append("listens")
+
+    async def noted_join(store: ChatStore, chat_id: str, attempt: JoinAttempt) -> Snapshot:
+        steps.append("reads")
+        return await join(store, chat_id, attempt)
+
+    monkeypatch.setattr(Hub, "confirmed", noted_confirmed)
+    monkeypatch.setattr(ChatStore, "join", noted_join)
+    async with user_in_chat(chat_server):
+        assert steps == ["listens", "reads"]
+
+
+@pytest.fixture
+def no_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No comparing of offsets, which would find a gap later: for services that start afterwards."""
+    monkeypatch.setattr(api.live_chats, "_OFFSETS_SECONDS", 6000 * UNIT)
+
+
+@pytest.mark.usefixtures("no_rounds")
+async def test_what_is_said_after_the_log_was_read_follows_the_history(
+    chat_server: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join = ChatStore.join
+    async with talk_in(chat_server) as talk:
+        await say(talk.user.says("before"), talk.user_socket, talk.support_socket)
+
+        async def interrupted_join(store: ChatStore, chat_id: str, attempt: JoinAttempt) -> Snapshot:
+            snapshot = await join(store, chat_id, attempt)
+            # All in the chat have got it, so this process has delivered it to whomever it could.
+            await say(talk.user.says("meanwhile"), talk.user_socket, talk.support_socket)
+            return snapshot
+
+        monkeypatch.setattr(ChatStore, "join", interrupted_join)
+        async with talk.user.chat(chat_server) as tab:
+            await tab.send(talk.user_rejoin)
+            history, live = await tab.receive_some(2)
+            assert [message["content"] for message in history["args"]["messages"]] == ["before"]
+            assert live["args"]["content"] == "meanwhile"

@@ -1,0 +1,145 @@
+"""An agent's way through the waiting list: everybody once per stay, whatever happens meanwhile."""
+
+from typing import Any, cast
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.join_queue import JoinQueue, Waiting, WaitingList
+from subscriber.waiting_view import Feed, WaitingView
+
+
+class Queue:
+    """Stands for the JoinQueue: a list that a test sets, in the order of places."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.users: list[Waiting] = []
+
+    async def waiting_list(self, *, known_version: str = "") -> WaitingList | None:
+        return None if known_version == str(self.version) else WaitingList(str(self.version), list(self.users))
+
+
+class List:
+    """A view, and the queue behind it."""
+
+    def __init__(self) -> None:
+        self.queue = Queue()
+        nothing = cast(Any, None)
+        self.view = WaitingView(cast(JoinQueue, self.queue), nothing, nothing, nothing)
+        self.woken = 0
+
+    async def becomes(self, *users: tuple[str, int]) -> None:
+        """Let the list be these users, each with a stay."""
+        self.queue.version += 1
+        self.queue.users = [Waiting(user_id, f"chat of {user_id}", stay) for user_id, stay in users]
+        await self.view.refresh()
+
+    def agent(self) -> Feed:
+        def wake() -> None:
+            self.woken += 1
+
+        return self.view.open_feed(wake)
+
+
+@pytest.fixture
+def waiting() -> List:
+    return List()
+
+
+def taken(feed: Feed) -> list[str]:
+    """Whom an agent is shown until nobody is new."""
+    shown: list[str] = []
+    while frames := feed.take():
+        shown += [msgspec.json.decode(frame)["userId"] for frame in frames]
+    return shown
+
+
+async def test_a_late_agent_is_shown_the_oldest_place_first(waiting: List) -> None:
+    await waiting.becomes(("nika", 7), ("ana", 2), ("leo", 3))
+    assert taken(waiting.agent()) == ["nika", "ana", "leo"]
+
+
+async def test_a_frame_is_the_seeds_join_request(waiting: List) -> None:
+    await waiting.becomes(("nika", 1))
+    assert waiting.agent().take() == ['{"participant":"User","userId":"nika","chatId":"chat of nika"}']
+
+
+async def test_who_comes_later_is_shown_in_the_order_of_coming(waiting: List) -> None:
+    await waiting.becomes(("nika", 1))
+    feed = waiting.agent()
+    assert taken(feed) == ["nika"]
+    await waiting.becomes(("back again", 4), ("nika", 1), ("ana", 2), ("leo", 3))
+    assert taken(feed) == ["ana", "leo", "back again"]
+    assert taken(feed) == []
+
+
+async def test_a_new_stay_is_shown_again(waiting: List) -> None:
+    await waiting.becomes(("nika", 1), ("ana", 2))
+    feed = waiting.agent()
+    assert taken(feed) == ["nika", "ana"]
+    await waiting.becomes(("ana", 2))
+    assert taken(feed) == []
+    await waiting.becomes(("nika", 3), ("ana", 2))
+    assert taken(feed) == ["nika"]
+
+
+async def test_who_was_claimed_before_being_shown_is_not_shown(waiting: List) -> None:
+    await waiting.becomes(("nika", 1), ("ana", 2))
+    feed = waiting.agent()
+    await waiting.becomes(("ana", 2))
+    assert taken(feed) == ["ana"]
+
+
+async def test_who_returned_before_being_shown_is_shown_once(waiting: List) -> None:
+    await waiting.becomes(("nika", 1), ("ana", 2))
+    feed = waiting.agent()
+    await waiting.becomes(("nika", 3), ("ana", 2))
+    assert taken(feed) == ["ana", "nika"]
+
+
+async def test_a_long_list_comes_in_portions_of_which_none_is_empty(waiting: List) -> None:
+    users = [(f"user {number}", number + 1) for number in range(1000)]
+    await waiting.becomes(*users)
+    feed = waiting.agent()
+    first = feed.take()
+    assert 0 < len(first) < 1000
+    await waiting.becomes(*users[900:])
+    assert taken(feed) == [user_id for user_id, _ in users[900:]]
+
+
+async def test_agents_are_woken_when_the_list_has_changed_and_only_then(waiting: List) -> None:
+    feed = waiting.agent()
+    await waiting.view.refresh()
+    woken = waiting.woken
+    await waiting.view.refresh()
+    assert waiting.woken == woken
+    await waiting.becomes(("nika", 1))
+    assert waiting.woken == woken + 1
+    waiting.view.close_feed(feed)
+    await waiting.becomes()
+    assert waiting.woken == woken + 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["enters", "leaves", "agent looks"])), max_size=40))
+async def test_an_agent_who_looks_has_been_shown_every_stay_that_lasts(steps: list[tuple[int, str]]) -> None:
+    waiting = List()
+    feed = waiting.agent()
+    stays: dict[int, int] = {}
+    last_stay = 0
+    shown: list[tuple[str, int]] = []
+    for number, step in [*steps, (0, "agent looks")]:
+        if step == "agent looks":
+            before = len(shown)
+            shown += [(user_id, stays[int(user_id)]) for user_id in taken(feed)]
+            assert len(set(shown)) == len(shown), "nobody is shown twice in one stay"
+            assert {(str(user), stay) for user, stay in stays.items()} <= set(shown)
+            assert [stay for _, stay in shown[before:]] == sorted(stay for _, stay in shown[before:])
+            continue
+        stays.pop(number, None)
+        if step == "enters":
+            last_stay += 1
+            stays[number] = last_stay
+        await waiting.becomes(*((str(user), stay) for user, stay in sorted(stays.items())))
