@@ -15,8 +15,9 @@ from core.join_queue import JoinQueue, Presence
 from core.logs import short
 from core.store import ChatStore, Entry, Snapshot
 from core.tasks import Tasks
+from schemas.codec import encode, frame_of
 from schemas.errors import CloseCode, Unavailable
-from schemas.messages import ChatExpired, ChatExpiredArgs, SupportJoined, UserJoined, encode, frame_of
+from schemas.messages import ChatExpired, ChatExpiredArgs, SupportJoined, UserJoined
 
 log = structlog.get_logger()
 

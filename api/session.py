@@ -8,6 +8,7 @@ from api.live_chat import LiveChat, expired_frame
 from api.live_chats import LiveChats
 from core.join_queue import JoinQueue
 from core.store import ChatStore, JoinAttempt, Snapshot
+from schemas.codec import decode_client_message, encode, encode_unstamped, frame_of, history_frame
 from schemas.errors import AlreadyJoined, ChatGone, CloseCode, Forbidden, NotJoined, Unavailable
 from schemas.messages import (
     Join,
@@ -19,11 +20,6 @@ from schemas.messages import (
     SupportJoined,
     UserJoin,
     UserJoined,
-    decode_client_message,
-    encode,
-    encode_unstamped,
-    frame_of,
-    history_frame,
 )
 from schemas.text import clean_content, clean_name
 

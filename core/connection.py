@@ -16,8 +16,9 @@ from litestar import WebSocket
 from core.rate import Bucket
 from core.settings import Settings
 from core.websocket import ABORT
+from schemas.codec import encode
 from schemas.errors import ChatError, CloseCode, InvalidFrame, RateLimited
-from schemas.messages import Error, ErrorArgs, encode
+from schemas.messages import Error, ErrorArgs
 
 log = structlog.get_logger()
 

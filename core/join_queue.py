@@ -8,8 +8,9 @@ from core.keys import JOIN_CHANNEL, QUEUE
 from core.redis import Redis
 from core.settings import Settings
 from core.store import ChatStore
+from schemas.codec import encode
 from schemas.errors import AlreadyClaimed, ChatGone, CloseCode, NotWaiting, Unavailable
-from schemas.messages import JoinRequest, encode
+from schemas.messages import JoinRequest
 
 T = TypeVar("T")
 

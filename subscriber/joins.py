@@ -10,8 +10,8 @@ from litestar.di import NamedDependency
 from core.connection import Connection
 from core.join_queue import JoinQueue
 from core.settings import Settings
+from schemas.codec import decode_claim
 from schemas.errors import AlreadyClaimed, NotWaiting, Unavailable
-from schemas.messages import decode_claim
 from subscriber.waiting_view import WaitingView
 
 log = structlog.get_logger()

@@ -17,7 +17,8 @@ from core.keys import JOIN_CHANNEL, QUEUE
 from core.settings import Settings
 from core.store import ChatStore
 from core.tasks import Tasks, every
-from schemas.messages import JoinRequest, encode
+from schemas.codec import encode
+from schemas.messages import JoinRequest
 
 _REFRESH_SECONDS = 1.0
 _APART_SECONDS = 0.05

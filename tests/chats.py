@@ -3,7 +3,8 @@
 from typing import NamedTuple, Self
 
 from core.store import ChatStore, Entry, JoinAttempt, Snapshot
-from schemas.messages import Participant, SupportJoined, UserJoined, encode, encode_unstamped
+from schemas.codec import encode, encode_unstamped
+from schemas.messages import Participant, SupportJoined, UserJoined
 
 VIKA = "7c270542e64a4dfbb2bc1c7793746674"
 

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from msgspec import Struct
 
-from schemas import examples, export, messages
+from schemas import codec, examples, export, messages
 from schemas.errors import InvalidFrame, UnknownType
 
 SEED = Path(__file__).parent.parent / "seed"
@@ -78,10 +78,10 @@ def test_an_example_of_the_seed_decodes_validates_and_comes_back_the_same(name: 
         text = text.replace('"chatId": "..."', f'"chatId": "{example["chatId"]}"')
     assert json.loads(text) == example
     if schema == "chat.client":
-        decoded: Any = messages.decode_client_message(text)
+        decoded: Any = codec.decode_client_message(text)
     else:
         decoded = msgspec.json.decode(text, type=type_)
-    assert json.loads(messages.encode(decoded)) == example
+    assert json.loads(codec.encode(decoded)) == example
     assert (errors(schema, example) if schema else component_errors("RegisteredUser", example)) == []
 
 
@@ -94,7 +94,7 @@ def test_an_example_of_the_seed_decodes_validates_and_comes_back_the_same(name: 
     ],
 )
 def test_a_published_example_is_one(struct: type, example: Any) -> None:
-    assert json.loads(messages.encode(msgspec.convert(example, struct))) == example
+    assert json.loads(codec.encode(msgspec.convert(example, struct))) == example
 
 
 # What the services write.
@@ -136,7 +136,7 @@ WRITTEN: list[tuple[str | None, Struct]] = [
 
 @pytest.mark.parametrize(("schema", "message"), WRITTEN)
 def test_an_encoded_message_validates(schema: str | None, message: Struct) -> None:
-    value = json.loads(messages.encode(message))
+    value = json.loads(codec.encode(message))
     assert (errors(schema, value) if schema else component_errors(type(message).__name__, value)) == []
 
 
@@ -179,14 +179,14 @@ REFUSED = [
 def test_a_malformed_frame_fails_in_the_schema_and_in_the_decoder(frame: Any) -> None:
     assert errors("chat.client", frame)
     with pytest.raises(InvalidFrame):
-        messages.decode_client_message(json.dumps(frame))
+        codec.decode_client_message(json.dumps(frame))
 
 
 def test_an_unknown_type_fails_in_the_schema_and_in_the_decoder() -> None:
     frame = {"type": "Leave", "args": {}}
     assert errors("chat.client", frame)
     with pytest.raises(UnknownType):
-        messages.decode_client_message(json.dumps(frame))
+        codec.decode_client_message(json.dumps(frame))
 
 
 @pytest.mark.parametrize("content", ["", "x" * 4001])
@@ -212,7 +212,7 @@ def test_the_schema_refuses_what_the_server_never_sends(message: Any) -> None:
 def test_a_key_that_is_not_known_is_ignored() -> None:
     frame = {**changed(examples.USER_JOIN, lastSeq=7), "requestId": "1"}
     assert errors("chat.client", frame) == []
-    assert messages.decode_client_message(json.dumps(frame)) == messages.Join(
+    assert codec.decode_client_message(json.dumps(frame)) == messages.Join(
         messages.UserJoin(user_id=frame["args"]["userId"], username="Nika")
     )
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.codec import decode_claim, decode_client_message, encode, encode_unstamped, frame_of, history_frame
 from schemas.errors import InvalidFrame, UnknownType
 from schemas.messages import (
     ChatHistory,
@@ -23,12 +24,6 @@ from schemas.messages import (
     StoredMessage,
     SupportJoin,
     UserJoin,
-    decode_claim,
-    decode_client_message,
-    encode,
-    encode_unstamped,
-    frame_of,
-    history_frame,
 )
 
 NIKA = "f49f3cc665af4cb38092af714a4c87fa"

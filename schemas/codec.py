@@ -1,0 +1,95 @@
+"""How the messages are read from frames and written to them. Encoded args are never decoded again on their way."""
+
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from schemas.errors import InvalidFrame, UnknownType
+from schemas.messages import ClientMessage, Id, Participant, StoredMessage
+
+encode = msgspec.json.Encoder().encode
+
+_client_decoder: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
+_CLIENT_TYPES = frozenset({"Join", "ChatMessage"})
+
+
+class _Envelope(Struct):
+    type: str
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+
+# What msgspec raises on hostile input, seen with 0.22: besides its own errors, a bad string raises
+# UnicodeError, and deep nesting raises RecursionError even inside a key that is skipped.
+_DECODE_ERRORS = (msgspec.MsgspecError, UnicodeError, RecursionError)
+
+
+def decode_client_message(frame: str) -> ClientMessage:
+    """Decode one text frame of `/chat/{chatId}`.
+
+    Raises:
+        UnknownType: the envelope is right, but its `type` is none of ours.
+        InvalidFrame: no JSON, a missing key, or args of the wrong shape.
+    """
+    try:
+        return _client_decoder.decode(frame)
+    except _DECODE_ERRORS as error:
+        raise _explain(frame, error) from None
+
+
+def _explain(frame: str, error: Exception) -> UnknownType | InvalidFrame:
+    if not isinstance(error, msgspec.ValidationError):
+        return InvalidFrame("The frame is not valid JSON.")
+    try:
+        known = _decode_envelope(frame).type in _CLIENT_TYPES
+    except _DECODE_ERRORS:
+        known = True
+    # The text of a ValidationError names the place and the rule; of the input it repeats at most a tag.
+    return InvalidFrame(f"{str(error)[:200]}.") if known else UnknownType("This type of message is not known.")
+
+
+def decode_claim(frame: str) -> str:
+    """Decode an agent's click: a bare `userId`; quotes and white space around it are tolerated.
+
+    Raises:
+        InvalidFrame: anything else.
+    """
+    bare = frame.strip().strip('"').strip()
+    try:
+        return msgspec.convert(bare, Id)
+    except _DECODE_ERRORS:
+        raise InvalidFrame("A claim is the bare userId: 32 lower-case hex digits.") from None
+
+
+# Redis's clock stamps a message, in the script that stores it. So the message is encoded once, with a
+# placeholder of the same length, and the script overwrites it. The microsecond keeps the six decimals.
+_PLACEHOLDER = datetime(1970, 1, 1, microsecond=1, tzinfo=UTC)
+_PLACEHOLDER_TEXT = b"1970-01-01T00:00:00.000001Z"
+
+
+def encode_unstamped(*, user_id: str, support_id: str | None, content: str, sender: Participant) -> tuple[bytes, int]:
+    """Encode the args of a `ChatMessage` whose timestamp is still to be written.
+
+    Returns:
+        The JSON, and the 0-based place of the timestamp's 27 bytes in it.
+    """
+    args = StoredMessage(
+        user_id=user_id,
+        support_id=support_id or UNSET,
+        content=content,
+        timestamp=_PLACEHOLDER,
+        sender=sender,
+    )
+    body = encode(args)
+    return body, body.rindex(_PLACEHOLDER_TEXT)
+
+
+def frame_of(type_: str, body: bytes) -> str:
+    """Put already encoded args into the envelope."""
+    return f'{{"type":"{type_}","args":{body.decode()}}}'
+
+
+def history_frame(bodies: list[bytes]) -> str:
+    """Make a `ChatHistory` of already encoded messages."""
+    return f'{{"type":"ChatHistory","args":{{"messages":[{b",".join(bodies).decode()}]}}}}'
