@@ -1,7 +1,7 @@
 """Plays the seed's conversation against the running services, and prints each frame as it goes.
 
-    task up      # in one terminal
-    task demo    # in another
+task up      # in one terminal
+task demo    # in another
 """
 
 import argparse

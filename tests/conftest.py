@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -24,6 +25,10 @@ from tests.support import Service, free_port, make_settings, serve
 # The same examples in every run, however long the machine takes for one.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "given(**settings): fields of `Settings` for a module or a test")
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -57,9 +62,12 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-def settings(redis: Redis, redis_url: str) -> Settings:  # noqa: ARG001 - the keys are deleted first
-    """What the services of a test run with; a test module may override it."""
-    return make_settings(redis_url)
+def settings(request: pytest.FixtureRequest, redis: Redis, redis_url: str) -> Settings:  # noqa: ARG001 - deletes keys
+    """What the services of a test run with: as in production, but for what the marker `given` says."""
+    changes: dict[str, Any] = {}
+    for marker in request.node.iter_markers("given"):
+        changes = {**marker.kwargs, **changes}  # the nearest comes first
+    return make_settings(redis_url, **changes)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -13,18 +12,6 @@ import subscriber.app
 from core.settings import Settings
 from tests.conversation import Published
 from tests.support import DEADLINE, Frame, Service, make_settings, serve
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "given(**settings): fields of `Settings` for a module or a test")
-
-
-@pytest.fixture
-def settings(request: pytest.FixtureRequest, redis: Redis, redis_url: str) -> Settings:  # noqa: ARG001 - deletes keys
-    changes: dict[str, Any] = {}
-    for marker in request.node.iter_markers("given"):
-        changes = {**marker.kwargs, **changes}  # the nearest comes first
-    return make_settings(redis_url, **changes)
 
 
 @pytest.fixture

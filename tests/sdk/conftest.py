@@ -8,26 +8,12 @@ from types import CodeType
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 from websockets.asyncio.server import ServerConnection, serve
 
-from core.settings import Settings
 from live_support_client import Backoff, ChatClient, JoinsClient, Options
-from tests.support import UNIT, Service, make_settings
+from tests.support import UNIT, Service
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "given(**settings): fields of `Settings` for a module or a test")
-
-
-@pytest.fixture
-def settings(request: pytest.FixtureRequest, redis: Redis, redis_url: str) -> Settings:  # noqa: ARG001 - deletes keys
-    changes: dict[str, Any] = {}
-    for marker in request.node.iter_markers("given"):
-        changes = {**marker.kwargs, **changes}  # the nearest comes first
-    return make_settings(redis_url, **changes)
 
 
 @pytest.fixture
