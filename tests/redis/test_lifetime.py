@@ -26,9 +26,7 @@ STEPS: dict[str, Step] = {
 }
 
 
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return replace(settings, chat_ttl_seconds=CHAT_SECONDS, waiting_ttl_seconds=WAITING_SECONDS)
+pytestmark = pytest.mark.given(chat_ttl_seconds=CHAT_SECONDS, waiting_ttl_seconds=WAITING_SECONDS)
 
 
 @pytest.fixture

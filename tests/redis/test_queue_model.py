@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import hypothesis
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from redis.asyncio import Redis as Client
@@ -212,6 +213,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.shown, self.version = shown, version
 
 
+@pytest.mark.timeout(600)  # after a failure, finding the shortest steps that show it takes long
 def test_the_queue_does_as_the_model(redis_url: str) -> None:
     QueueMachine.redis_url = redis_url
     run_state_machine_as_test(QueueMachine, settings=hypothesis.settings(max_examples=100, stateful_step_count=40))
