@@ -13,7 +13,7 @@ DEFAULT_URL = "redis://localhost:6379"
 """Where an app looks for Redis that was built without a `REDIS_URL`; the commands insist on one."""
 TEST_PREFIX = "LIVE_SUPPORT_TEST_"
 
-Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Seconds = Annotated[float, Meta(ge=0.01, le=86_400)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Origin = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+$")]
 
@@ -165,7 +165,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def _ms(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
+    return round(seconds * 1000)
 
 
 def _check_redis_url(url: str) -> None:

@@ -1,6 +1,7 @@
 """The WebSocket `/joins`: the waiting users out, an agent's claims in."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -70,6 +71,9 @@ async def joins(
 ) -> None:
     """Follow the waiting users as an agent, and claim them."""
     connection = Connection(socket, settings, refill=lambda: feed.take())
+    # So that an agent who comes right after a claim is not shown the user. If Redis is away, what is known must do.
+    with suppress(Unavailable):
+        await view.refresh()
     feed = view.open_feed(connection.wake)
     session = AgentSession(connection.id, queue, settings.claim_lease_seconds)
     try:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from core.hub import Hub
-from core.join_queue import JoinQueue, Waiting
+from core.join_queue import JoinQueue, Waiting, WaitingList
 from core.keys import JOIN_CHANNEL, QUEUE
 from core.settings import Settings
 from core.store import ChatStore
@@ -39,6 +39,7 @@ class WaitingView:
         self._feeds: set[Feed] = set()
         self._stale = asyncio.Event()
         self._stale.set()  # nothing is known yet
+        self._refreshing = asyncio.Lock()
         self._tasks = Tasks()
 
     def publication(self, payload: bytes) -> None:  # noqa: ARG002 - only a hint: the list itself is read
@@ -78,10 +79,13 @@ class WaitingView:
         Raises:
             Unavailable: Redis gives no definite answer.
         """
-        self._stale.clear()
-        waiting_list = await self._queue.waiting_list(known_version=self._version)
-        if waiting_list is None:
-            return
+        async with self._refreshing:  # one answer after the other, so that none is overtaken by an older one
+            self._stale.clear()
+            waiting_list = await self._queue.waiting_list(known_version=self._version)
+            if waiting_list is not None:
+                self._take(waiting_list)
+
+    def _take(self, waiting_list: WaitingList) -> None:
         self._version = waiting_list.version
         self._users = {user.user_id: user for user in waiting_list.users}
         self._by_stay = sorted(waiting_list.users, key=_stay)

@@ -135,9 +135,14 @@ def test_the_waiting_ttl_follows_the_chat_ttl_unless_it_is_set() -> None:
     assert read(CHAT_TTL="7", WAITING_TTL="9").waiting_ttl_ms == 9000
 
 
-def test_durations_are_whole_milliseconds_and_never_none() -> None:
-    settings = read(CHAT_TTL="0.0001", CLAIM_LEASE="1.2345", LEAVE_GRACE="2")
-    assert (settings.chat_ttl_ms, settings.claim_lease_ms, settings.leave_grace_ms) == (1, 1234, 2000)
+def test_durations_are_whole_milliseconds() -> None:
+    settings = read(CHAT_TTL="0.01", CLAIM_LEASE="1.2345", LEAVE_GRACE="2")
+    assert (settings.chat_ttl_ms, settings.claim_lease_ms, settings.leave_grace_ms) == (10, 1234, 2000)
+
+
+@pytest.mark.parametrize("name", ["CHAT_TTL", "WAITING_TTL", "IDLE_TIMEOUT", "CLAIM_LEASE", "LEAVE_GRACE"])
+def test_a_duration_that_would_keep_the_rounds_spinning_is_refused(name: str) -> None:
+    assert f"{PREFIX}{name}" in refusal(**{name: "0.009"})
 
 
 def test_a_rate_is_a_count_and_the_interval_of_one() -> None:
