@@ -84,9 +84,12 @@ class Run:
         try:
             self._wait_for(Done)
         except KeyboardInterrupt:
-            self._note = "stopping"
             now = time.monotonic_ns()
-            self.timeline.measure(first, max(1, (now - self._begin_ns) // 10**9 - first))
+            seconds = (now - self._begin_ns) // 10**9 - first
+            if seconds < 1:
+                raise  # nothing is measured yet
+            self._note = "stopping"
+            self.timeline.measure(first, seconds)
             self._tell(Stop(now))
             self._wait_for(Done)
 
