@@ -52,8 +52,8 @@ def build_service(
         description: one paragraph for the docs pages.
         port: where it listens by default.
         settings: of the service.
-        redis: closed at the end.
-        hub: started before `lifespan` and closed after it.
+        redis: started before `lifespan` and closed after it.
+        hub: the services' listener.
         route_handlers: the service's own routes.
         dependencies: single objects, injected by name.
         lifespan: of the service's own parts.
@@ -62,13 +62,12 @@ def build_service(
 
     @asynccontextmanager
     async def life(app: Litestar) -> AsyncIterator[None]:
-        hub.start()
+        redis.start()
         try:
             async with lifespan(app):
                 log.info("service_started", service=name)
                 yield
         finally:
-            await hub.close()
             await redis.close()
             log.info("service_stopped", service=name)
 

@@ -1,8 +1,9 @@
 """ChatStore: what Redis holds of the chats. One script per operation; the log is the truth."""
 
+import asyncio
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -162,28 +163,17 @@ class ChatStore:
 
     async def entries_after(self, chat_id: str, offset: int) -> list[Entry]:
         """Read the log from behind an offset on."""
-        log = chat_keys(chat_id).log
-        entries: Any = await self._redis.call(lambda: self._redis.client.xrange(log, min=f"{offset + 1}-0"))
-        return [
-            Entry(int(entry_id.partition(b"-")[0]), kind.decode(), body)
-            for entry_id, fields in entries
-            for kind, body in fields.items()
-        ]
+        entries = await self._redis.run("XRANGE", chat_keys(chat_id).log, f"{offset + 1}-0", "+")
+        return [Entry(int(entry_id.partition(b"-")[0]), kind.decode(), body) for entry_id, (kind, body) in entries]
 
     async def offsets(self, chat_ids: Sequence[str]) -> list[int | None]:
         """Read the last offset of each chat, None where the chat is gone."""
-
-        async def read() -> list[bytes | None]:
-            async with self._redis.client.pipeline(transaction=False) as pipeline:
-                for chat_id in chat_ids:
-                    pipeline.hget(chat_keys(chat_id).meta, "offset")
-                return await pipeline.execute()
-
-        return [None if offset is None else int(offset) for offset in await self._redis.call(read)]
+        replies = [self._redis.run("HGET", chat_keys(chat_id).meta, "offset") for chat_id in chat_ids]
+        return [None if offset is None else int(offset) for offset in await asyncio.gather(*replies)]
 
     async def remaining_ms(self, chat_id: str) -> int | None:
         """Return how long the chat lives unless something happens in it, or None when it is gone."""
-        remaining = await self._redis.call(lambda: self._redis.client.pttl(chat_keys(chat_id).meta))
+        remaining = await self._redis.run("PTTL", chat_keys(chat_id).meta)
         return None if remaining < 0 else remaining
 
     async def support_id(self, chat_id: str) -> str | None:
@@ -192,17 +182,14 @@ class ChatStore:
         Raises:
             ChatGone: unknown or expired.
         """
-        meta = chat_keys(chat_id).meta
-        fields: list[Any] = await self._redis.call(lambda: self._redis.client.hmget(meta, ["userId", "supportId"]))
-        user_id, support_id = fields
+        user_id, support_id = await self._redis.run("HMGET", chat_keys(chat_id).meta, "userId", "supportId")
         if user_id is None:
             raise ChatGone
         return support_id.decode() if support_id else None
 
     async def leave(self, chat_id: str, participant: Participant, connection_id: str) -> None:
         """Take a connection off the chat's list."""
-        connections = chat_keys(chat_id).connections
-        await self._redis.call(lambda: self._redis.client.zrem(connections, f"{participant}:{connection_id}"))
+        await self._redis.run("ZREM", chat_keys(chat_id).connections, f"{participant}:{connection_id}")
 
 
 def _hashed(token: str | None) -> str:

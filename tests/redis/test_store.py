@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis as Client
 
 from core.keys import chat_keys
 from core.redis import Redis
@@ -108,9 +109,9 @@ async def test_a_chat_with_a_token_opens_to_that_token_only(store: ChatStore, to
     assert (await chat.join_user(token="right")).first  # noqa: S106
 
 
-async def test_the_token_itself_is_not_stored(store: ChatStore, core_redis: Redis) -> None:
+async def test_the_token_itself_is_not_stored(store: ChatStore, client: Client) -> None:
     chat = await Chat.open(store, token="right")  # noqa: S106
-    assert b"right" not in (await core_redis.client.hgetall(chat_keys(chat.chat_id).meta)).values()
+    assert b"right" not in (await client.hgetall(chat_keys(chat.chat_id).meta)).values()
 
 
 @pytest.fixture
@@ -147,8 +148,8 @@ async def test_connections_that_have_left_take_no_room(small_chat: Chat) -> None
 # Talking.
 
 
-async def test_a_message_is_stored_and_published_with_its_time(chat: Chat, core_redis: Redis) -> None:
-    async with core_redis.client.pubsub() as listener:
+async def test_a_message_is_stored_and_published_with_its_time(chat: Chat, client: Client) -> None:
+    async with client.pubsub() as listener:
         await listener.ssubscribe(chat_keys(chat.chat_id).live)
         assert (await listener.get_message(timeout=DEADLINE))["type"] == "ssubscribe"
         await chat.say("hey")
@@ -175,9 +176,9 @@ async def test_appends_that_come_at_once_are_one_order_in_which_time_rises(chat:
     assert all(earlier < later for earlier, later in pairwise(times))
 
 
-async def test_time_rises_even_when_the_clock_was_set_back(chat: Chat, core_redis: Redis) -> None:
+async def test_time_rises_even_when_the_clock_was_set_back(chat: Chat, client: Client) -> None:
     ahead = 4_102_444_799_999_999  # the last microsecond of 2099
-    await core_redis.client.hset(chat_keys(chat.chat_id).meta, "micros", ahead)
+    await client.hset(chat_keys(chat.chat_id).meta, "micros", ahead)
     await chat.say("one")
     await chat.say("two")
     times = [message["timestamp"] for message in messages(await chat.log())]
