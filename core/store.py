@@ -1,7 +1,7 @@
 """ChatStore: what Redis holds of the chats. One script per operation; the log is the truth."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
@@ -10,8 +10,11 @@ from msgspec import Struct
 from core.keys import chat_keys
 from core.redis import Redis
 from core.settings import Settings
+from schemas.codec import Unstamped
 from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, CloseCode, Forbidden, InvalidFrame
 from schemas.messages import Participant
+
+OnDone = Callable[[Exception | None], None]
 
 
 class Entry(NamedTuple):
@@ -125,41 +128,25 @@ class ChatStore:
             ],
         )
 
-    async def append(
-        self, chat_id: str, message_id: str, *, support_id: str | None, body: bytes, place: int
-    ) -> str | None:
-        """Store a message and publish it.
+    def append(self, chat_id: str, message_id: str, message: Unstamped, on_done: OnDone) -> None:
+        """Store a message and publish it. It is the hot path: no task and no future, a callback.
 
         Args:
             chat_id: the chat.
             message_id: the same for every try of the same message.
-            support_id: the one that the body holds.
-            body: args of `ChatMessage`, as `encode_unstamped` makes them.
-            place: of the timestamp in the body.
-
-        Returns:
-            None once it is stored, else the chat's `supportId`: the body must hold that one.
-
-        Raises:
-            ChatGone: unknown or expired.
-            ChatFull: the chat is at its bounds.
+            message: as `encode_unstamped` makes it.
+            on_done: takes None once it is stored, or the exception: `ChatGone`, `ChatFull`, or as all methods.
         """
-        outcome, *current = await self._append(
+        self._append.submit(
             chat_keys(chat_id),
             message_id,
-            support_id or "",
-            body,
-            place,
+            *message,
             self._settings.chat_max_messages,
             self._settings.chat_max_bytes,
             self._settings.chat_ttl_ms,
             self._settings.waiting_ttl_ms,
+            on_reply=lambda reply: on_done(None if reply == b"stored" else _why(reply)),
         )
-        if outcome == b"gone":
-            raise ChatGone
-        if outcome == b"full":
-            raise ChatFull("This chat holds as many messages as a chat may.")
-        return current[0].decode() if outcome == b"stale" else None
 
     async def entries_after(self, chat_id: str, offset: int) -> list[Entry]:
         """Read the log from behind an offset on."""
@@ -190,6 +177,18 @@ class ChatStore:
     async def leave(self, chat_id: str, participant: Participant, connection_id: str) -> None:
         """Take a connection off the chat's list."""
         await self._redis.run("ZREM", chat_keys(chat_id).connections, f"{participant}:{connection_id}")
+
+
+def _why(reply: bytes | Exception) -> Exception:
+    """Say why a message is not stored."""
+    match reply:
+        case b"gone":
+            return ChatGone()
+        case b"full":
+            return ChatFull("This chat holds as many messages as a chat may.")
+        case Exception():
+            return reply
+    raise ValueError(reply)
 
 
 def _hashed(token: str | None) -> str:
