@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any, cast
 
 import structlog
 import uvicorn
@@ -12,15 +14,19 @@ from litestar.types import ControllerRouterHandler
 from litestar_asyncapi import ChannelDefinition
 
 from core import docs_pages, logs
+from core.connections import Connections
 from core.health import health
 from core.hub import Hub
 from core.origin import LOCALHOST, OriginGuard
+from core.picows_protocol import PicowsProtocol
 from core.problems import problems_plugin
 from core.redis import Redis
 from core.settings import Settings
 from core.websocket import WebSocketProtocol
 
 log = structlog.get_logger()
+
+_PROTOCOLS: dict[str, type[WebSocketProtocol]] = {"picows": PicowsProtocol, "uvicorn": WebSocketProtocol}
 
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
@@ -55,6 +61,8 @@ def build_service(
         channels: WebSockets and Redis channels for the AsyncAPI document.
     """
 
+    connections = Connections()
+
     @asynccontextmanager
     async def life(app: Litestar) -> AsyncIterator[None]:
         hub.start()
@@ -63,11 +71,12 @@ def build_service(
                 log.info("service_started", service=name)
                 yield
         finally:
+            connections.close()
             await hub.close()
             await redis.close()
             log.info("service_stopped", service=name)
 
-    provided = {"settings": settings, "redis": redis, "hub": hub, **dependencies}
+    provided = {"settings": settings, "redis": redis, "hub": hub, "connections": connections, **dependencies}
     return Litestar(
         [docs_pages.index, docs_pages.favicon, docs_pages.assets(), health, *route_handlers],
         dependencies={key: _provide(part) for key, part in provided.items()},
@@ -117,7 +126,7 @@ def server_config(app: Litestar, settings: Settings, port: int) -> uvicorn.Confi
         port=port,
         loop="uvloop",
         http="httptools",
-        ws=WebSocketProtocol,
+        ws=cast(Any, partial(_PROTOCOLS[settings.websocket], limits=settings.limits)),
         ws_max_size=settings.limits.frame_bytes,
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=round(settings.limits.drain_seconds),
