@@ -37,7 +37,7 @@ class Member(Protocol):
     def connection_id(self) -> str:
         """Names the connection in the log."""
 
-    def send(self, frame: str) -> None:
+    def send(self, frame: bytes) -> None:
         """Queue a frame."""
 
     def close(self, code: CloseCode) -> None:
@@ -241,6 +241,6 @@ class LiveChat:
             self._timer = None
 
 
-def expired_frame(chat_id: str) -> str:
+def expired_frame(chat_id: str) -> bytes:
     """Encode `ChatExpired`."""
-    return encode(ChatExpired(ChatExpiredArgs(chat_id=chat_id))).decode()
+    return encode(ChatExpired(ChatExpiredArgs(chat_id=chat_id)))

@@ -31,7 +31,7 @@ class Peer(Protocol):
 
     id: str
 
-    def send(self, frame: str) -> None:
+    def send(self, frame: bytes) -> None:
         """Queue a frame."""
 
     def close(self, code: CloseCode) -> None:
@@ -83,7 +83,7 @@ class ChatSession:
         """Names the connection in the chat's log."""
         return self._peer.id
 
-    def send(self, frame: str) -> None:
+    def send(self, frame: bytes) -> None:
         """Pass on a frame of the chat."""
         self._peer.send(frame)
 
@@ -91,7 +91,7 @@ class ChatSession:
         """Close the connection."""
         self._peer.close(code)
 
-    def receive(self, frame: str) -> Coroutine[Any, Any, None] | None:
+    def receive(self, frame: bytes) -> Coroutine[Any, Any, None] | None:
         """Do what a frame asks for.
 
         Returns:
@@ -231,7 +231,7 @@ def _attempt(args: UserJoin | SupportJoin, connection_id: str) -> JoinAttempt:
     )
 
 
-def _answer(args: UserJoin | SupportJoin, snapshot: Snapshot) -> Iterator[str]:
+def _answer(args: UserJoin | SupportJoin, snapshot: Snapshot) -> Iterator[bytes]:
     """Tell the joining connection what the chat is (the table of PROTOCOL section 3)."""
     user = frame_of("Joined", encode(UserJoined(user_id=args.user_id)))
     support = (

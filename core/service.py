@@ -3,6 +3,8 @@
 import gc
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any, cast
 
 import structlog
 import uvicorn
@@ -13,9 +15,11 @@ from litestar.types import ControllerRouterHandler
 from litestar_asyncapi import ChannelDefinition
 
 from core import docs_pages, logs
+from core.connections import Connections
 from core.health import health
 from core.hub import Hub
 from core.origin import LOCALHOST, OriginGuard
+from core.picows_protocol import PicowsProtocol
 from core.problems import problems_plugin
 from core.redis import Redis
 from core.settings import Settings
@@ -26,6 +30,8 @@ log = structlog.get_logger()
 # Allocations minus deallocations until the young are collected, and how many young collections make one of the
 # next age. The defaults, 700 and 10, fit programs that allocate less than one per message and connection.
 _GC_YOUNG, _GC_OLDER = 50_000, 20
+
+_PROTOCOLS: dict[str, type[WebSocketProtocol]] = {"picows": PicowsProtocol, "uvicorn": WebSocketProtocol}
 
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
@@ -60,6 +66,8 @@ def build_service(
         channels: WebSockets and Redis channels for the AsyncAPI document.
     """
 
+    connections = Connections()
+
     @asynccontextmanager
     async def life(app: Litestar) -> AsyncIterator[None]:
         redis.start()
@@ -68,10 +76,11 @@ def build_service(
                 log.info("service_started", service=name)
                 yield
         finally:
+            connections.close()
             await redis.close()
             log.info("service_stopped", service=name)
 
-    provided = {"settings": settings, "redis": redis, "hub": hub, **dependencies}
+    provided = {"settings": settings, "redis": redis, "hub": hub, "connections": connections, **dependencies}
     return Litestar(
         [docs_pages.index, docs_pages.favicon, docs_pages.assets(), health, *route_handlers],
         dependencies={key: _provide(part) for key, part in provided.items()},
@@ -133,7 +142,7 @@ def server_config(app: Litestar, settings: Settings, port: int) -> uvicorn.Confi
         port=port,
         loop="uvloop",
         http="httptools",
-        ws=WebSocketProtocol,
+        ws=cast(Any, partial(_PROTOCOLS[settings.websocket], limits=settings.limits)),
         ws_max_size=settings.limits.frame_bytes,
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=round(settings.limits.drain_seconds),

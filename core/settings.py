@@ -60,6 +60,14 @@ class Limits(Struct, frozen=True, kw_only=True):
     """A peer that takes nothing for so long is cut off."""
     send_bytes_per_second: int = 32 * 1024
     """How fast a peer must take a large frame; a history has that much more time."""
+    close_seconds: float = 8
+    """A peer that has not completed the closing handshake by then is cut off."""
+    unanswered: int = 32
+    """Frames of one connection that are worked on at a time; more wait, and reading pauses."""
+    fragments: int = 64
+    """Fragments of one message; more close with 1008."""
+    control_frames_per_second: int = 20
+    """Pings and pongs of one connection; more close with 1008."""
     store_seconds: float = 4
     """A write that Redis has not confirmed by then is answered with `unavailable`."""
     redis_commands: int = 20_000
@@ -103,6 +111,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Origins of pages that may connect, separated by commas (default: same host; on loopback any localhost)."""
     anonymous_agents: bool = field(default=False, name="ANONYMOUS_AGENTS")
     """Allow agents without a token on other than loopback addresses."""
+    websocket: Literal["picows", "uvicorn"] = field(default="picows", name="WEBSOCKET")
+    """WebSocket layer: picows, or uvicorn's own, which takes more than twice the time for a frame."""
     log_level: Literal["debug", "info", "warning", "error"] = field(default="info", name="LOG_LEVEL")
     """Least severe level that is logged."""
     log_format: Literal["console", "json"] = field(default="console", name="LOG_FORMAT")

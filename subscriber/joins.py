@@ -1,6 +1,7 @@
 """The WebSocket `/joins`: the waiting users out, an agent's claims in."""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -9,6 +10,7 @@ from litestar import WebSocket, websocket
 from litestar.di import NamedDependency
 
 from core.connection import Connection
+from core.connections import Connections
 from core.join_queue import JoinQueue
 from core.settings import Settings
 from schemas.codec import decode_claim
@@ -33,7 +35,7 @@ class AgentSession:
         self._lease_seconds = lease_seconds
         self._claims: dict[str, float] = {}
 
-    async def receive(self, frame: str) -> None:
+    async def receive(self, frame: bytes) -> None:
         """Claim the user whom a frame names.
 
         Raises:
@@ -68,16 +70,18 @@ async def joins(
     view: NamedDependency[WaitingView],
     queue: NamedDependency[JoinQueue],
     settings: NamedDependency[Settings],
+    connections: NamedDependency[Connections],
 ) -> None:
     """Follow the waiting users as an agent, and claim them."""
-    connection = Connection(socket, settings, refill=lambda: feed.take())
+    connection = Connection(socket, settings, connections, refill=lambda: feed.take())
     # So that an agent who comes right after a claim is not shown the user. If Redis is away, what is known must do.
     with suppress(Unavailable):
         await view.refresh()
     feed = view.open_feed(connection.wake)
     session = AgentSession(connection.id, queue, settings.claim_lease_seconds)
-    try:
-        await connection.run(session.receive)
-    finally:
+
+    def leave() -> Coroutine[Any, Any, None]:
         view.close_feed(feed)
-        await session.leave()
+        return session.leave()
+
+    await connection.run(session.receive, leave)

@@ -34,6 +34,7 @@ def make_settings(redis_url: str, **changes: Any) -> Settings:
         "redis_url": redis_url,
         "join_rate": Rate("100000/second"),
         "message_rate": Rate("100000/second"),
+        "websocket": os.environ.get("LIVE_SUPPORT_WEBSOCKET", "picows"),
     }
     return Settings(**{**defaults, **changes})
 

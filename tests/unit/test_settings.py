@@ -49,6 +49,7 @@ TABLE: list[tuple[str, str, Any, dict[str, Any], list[str]]] = [
         ["example.com", "*", "https://a.example,b.example", "https://example.com/page"],
     ),
     ("ANONYMOUS_AGENTS", "anonymous_agents", False, {"true": True, "1": True, "false": False}, ["yes", "2", "on"]),
+    ("WEBSOCKET", "websocket", "picows", {"picows": "picows", "uvicorn": "uvicorn"}, ["websockets", "auto"]),
     ("LOG_LEVEL", "log_level", "info", {"debug": "debug", "error": "error"}, ["loud", "INFO"]),
     ("LOG_FORMAT", "log_format", "console", {"json": "json"}, ["xml", "JSON"]),
 ]
