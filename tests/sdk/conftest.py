@@ -1,4 +1,4 @@
-"""What the SDK's tests speak through: clients of real services, and a server that plays a script."""
+"""What the tests of the SDK itself need beside clients of real services: a server that plays a script."""
 
 import asyncio
 import inspect
@@ -10,34 +10,14 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from live_support_client import Backoff, ChatClient, JoinsClient, Options
-from tests.support import UNIT, Service
+from tests.support import Service
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
 
 @pytest.fixture
-def options() -> Options:
-    """Those of production, with delays that a test can wait for and without the environment's proxies."""
-    backoff = Backoff(first_seconds=UNIT / 20, longest_seconds=UNIT / 2, restart_seconds=UNIT / 2)
-    return Options(backoff=backoff, ping_seconds=None, trust_env=False)
-
-
-@pytest.fixture
-async def client(chat_server: Service, options: Options) -> AsyncIterator[ChatClient]:
-    async with ChatClient(chat_server.http, options=options) as client:
-        yield client
-
-
-@pytest.fixture
 def chat_url(chat_server: Service) -> str:
     return chat_server.http
-
-
-@pytest.fixture
-async def joins(subscriber_service: Service, options: Options) -> AsyncIterator[JoinsClient]:
-    async with JoinsClient(subscriber_service.http, options=options) as joins:
-        yield joins
 
 
 @pytest.fixture
