@@ -5,12 +5,14 @@ from which the tests delete every key of ours.
 """
 
 import asyncio
+import inspect
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import hypothesis
@@ -163,3 +165,17 @@ def agent(subscriber_service: Service, options: Options) -> Agent:
 async def joins(agent: Agent) -> AsyncIterator[JoinsClient]:
     async with agent() as joins:
         yield joins
+
+
+@pytest.fixture
+async def no_task_is_left() -> AsyncIterator[None]:
+    """Fails a test after which the SDK has left a task behind."""
+    yield
+    ours = [task for task in asyncio.all_tasks() if "live_support_client" in inspect.getfile(_code(task))]
+    assert ours == []
+
+
+def _code(task: asyncio.Task[Any]) -> CodeType:
+    coroutine = task.get_coro()
+    assert inspect.iscoroutine(coroutine)
+    return coroutine.cr_code

@@ -18,6 +18,8 @@ from live_support_client import (
 from tests.people import hear, hear_said, request_of
 from tests.support import DEADLINE
 
+pytestmark = pytest.mark.usefixtures("no_task_is_left")
+
 
 async def test_the_seeds_conversation(client: ChatClient, joins: JoinsClient) -> None:
     nika = await client.register("Nika")

@@ -12,6 +12,8 @@ from tests.people import hear, hear_said, request_of
 from tests.proxy import Proxy
 from tests.support import DEADLINE, UNIT, Service, eventually, serve
 
+pytestmark = pytest.mark.usefixtures("no_task_is_left")
+
 
 @pytest.fixture
 async def proxy(chat_server: Service) -> AsyncIterator[Proxy]:

@@ -1,11 +1,7 @@
 """What the tests of the SDK itself need beside clients of real services: a server that plays a script."""
 
-import asyncio
-import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from types import CodeType
-from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -33,14 +29,5 @@ async def scripted() -> AsyncIterator[Callable[[Handler], Awaitable[str]]]:
 
 
 @pytest.fixture(autouse=True)
-async def no_task_is_left() -> AsyncIterator[None]:
+def every_test_leaves_no_task(no_task_is_left: None) -> None:
     """Whatever a test does, the SDK leaves no task behind."""
-    yield
-    ours = [task for task in asyncio.all_tasks() if "live_support_client" in inspect.getfile(_code(task))]
-    assert ours == []
-
-
-def _code(task: asyncio.Task[Any]) -> CodeType:
-    coroutine = task.get_coro()
-    assert inspect.iscoroutine(coroutine)
-    return coroutine.cr_code
