@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any, NamedTuple, Self
 
@@ -26,6 +26,9 @@ DEADLINE = 150 * UNIT
 """How long a test waits for what must come."""
 
 Frame = dict[str, Any]
+
+Published = Callable[[], Awaitable[list[Frame]]]
+"""The fixture `published`: what was published on the channel `Join` since the test began."""
 
 
 def make_settings(redis_url: str, **changes: Any) -> Settings:
@@ -264,3 +267,14 @@ def contents(frames: list[Frame]) -> list[str]:
 def replace(settings: Settings, **changes: Any) -> Settings:
     """The settings with some changed."""
     return msgspec.structs.replace(settings, **changes)
+
+
+class Stopwatch:
+    """Time since it was made."""
+
+    def __init__(self) -> None:
+        self._started = asyncio.get_running_loop().time()
+
+    @property
+    def seconds(self) -> float:
+        return asyncio.get_running_loop().time() - self._started
