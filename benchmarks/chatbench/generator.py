@@ -28,8 +28,6 @@ from load_generator.latency import Histogram  # noqa: E402
 
 JOIN_SECONDS = 20
 CONNECTING_AT_ONCE = 64
-SETTLE_SECONDS = 4
-"""What has not come so long after the last thing that came is lost."""
 DOUBLES_SECONDS = 0.1
 """What comes twice comes soon after."""
 VIOLATIONS_SHOWN = 10
@@ -383,7 +381,7 @@ class Generator:
                 return
             if got != before:
                 before, since = got, now_ns()
-            elif now_ns() - since > SETTLE_SECONDS * 10**9:
+            elif now_ns() - since > self._plan.settle_seconds * 10**9:
                 return
             await asyncio.sleep(0.01)
 

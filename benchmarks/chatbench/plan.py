@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 
@@ -30,6 +31,12 @@ class Plan(Struct, frozen=True, kw_only=True):
     redis_pid: int | None
     """None when it is not on this machine."""
     phases: list[Phase]
+    settle_seconds: float = 4
+    """What has not come so long after the last thing that came is lost."""
+
+    def encode(self) -> bytes:
+        """Write it for the load generator."""
+        return msgspec.json.encode(self)
 
 
 class Outcome(Struct, frozen=True, kw_only=True, tag=True):
@@ -64,3 +71,13 @@ class Failure(Struct, frozen=True, tag=True):
     """The load generator could not go on."""
 
     text: str
+
+
+Answer = Outcome | Failure
+
+_decoder = msgspec.json.Decoder(Answer)
+
+
+def decode_answers(lines: bytes) -> list[Answer]:
+    """Read what the load generator printed."""
+    return _decoder.decode_lines(lines)

@@ -21,7 +21,7 @@ from chatbench.servers import (
 )
 
 WARM_SECONDS = 1.0
-IDLE_SECONDS = 3.0
+"""At the most; a shorter measurement has a shorter warm-up, too."""
 
 Tell = Callable[[str], None]
 
@@ -78,12 +78,13 @@ class _Turns:
         self._cores = cores
         self._result = result
         self._tell = tell
+        self._warm_seconds = min(WARM_SECONDS, options.seconds)
 
     def load(self, peer: Peer, number: int) -> None:
         """As much as it can do, then the fixed rates."""
         options = self._options
         phases = [
-            Phase(kind="saturated", seconds=options.seconds, warm_seconds=WARM_SECONDS),
+            Phase(kind="saturated", seconds=options.seconds, warm_seconds=self._warm_seconds),
             *(Phase(kind="paced", seconds=options.seconds, rate=rate) for rate in options.rates),
         ]
         for outcome in self._run(peer, options.chats, phases):
@@ -94,7 +95,7 @@ class _Turns:
         """Idle and at one fixed rate, with so many chats, or as many as the limit on open files lets us have."""
         most = (files - SPARE_FILES) // 2 // peer.files_per_connection
         phases = [
-            Phase(kind="idle", seconds=IDLE_SECONDS, warm_seconds=WARM_SECONDS),
+            Phase(kind="idle", seconds=self._options.seconds, warm_seconds=self._warm_seconds),
             Phase(kind="paced", seconds=self._options.seconds, rate=self._options.growth_rate),
         ]
         for outcome in self._run(peer, min(chats, most), phases):

