@@ -28,6 +28,9 @@ from load_generator.latency import Histogram  # noqa: E402
 
 JOIN_SECONDS = 20
 CONNECTING_AT_ONCE = 64
+CALM_SECONDS = 0.5
+"""Before idleness or a pace is measured."""
+CALM_NS = round(CALM_SECONDS * 10**9)
 DOUBLES_SECONDS = 0.1
 """What comes twice comes soon after."""
 VIOLATIONS_SHOWN = 10
@@ -216,6 +219,7 @@ class Generator:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._chats: list[Chat] = []
+        self._broken: list[str] = []
         self._joined_ns = 0
         self._rss_base = self._rss_base_count = 0
 
@@ -277,6 +281,10 @@ class Generator:
             raise GeneratorError(f"a chat could not be opened: {type(first).__name__}: {first}") from None
 
     async def _phase(self, phase: Phase) -> Outcome:
+        if phase.warm_messages:
+            await self._saturate(phase.outstanding, phase.warm_seconds, phase.warm_messages)
+            # What was broken is told with what is measured.
+            self._broken = self._check()
         match phase.kind:
             case "saturated":
                 return await self._saturated(phase)
@@ -286,7 +294,7 @@ class Generator:
                 return await self._idle(phase)
 
     async def _idle(self, phase: Phase) -> Outcome:
-        await asyncio.sleep(phase.warm_seconds)
+        await asyncio.sleep(CALM_SECONDS)
         meter = _Meter(self._plan, self._chats)
         await asyncio.sleep(phase.seconds)
         return meter.outcome(
@@ -304,20 +312,22 @@ class Generator:
         Whoever handles all connections alike delivers in waves, so it is measured from rest to rest: everything that
         was sent has come, and no wave is cut in two.
         """
-        await self._saturate(phase.outstanding, phase.warm_seconds)
-        warm = self._check()
         meter = _Meter(self._plan, self._chats)
         await self._saturate(phase.outstanding, phase.seconds)
         measured = meter.read()
         await asyncio.sleep(DOUBLES_SECONDS)
-        return meter.outcome(phase, measured, violations=warm + self._check())
+        return meter.outcome(phase, measured, violations=self._check())
 
-    async def _saturate(self, outstanding: int, seconds: float) -> None:
+    async def _saturate(self, outstanding: int, seconds: float, messages: float = float("inf")) -> None:
+        """Do so until so many messages have come, or for so long, and wait until nothing is on its way."""
         for participant in self._participants:
             participant.saturating = True
         for participant in islice(self._turns(), outstanding * len(self._chats)):
             participant.send(0)
-        await asyncio.sleep(seconds)
+        # To count them now and then costs less than to count each.
+        step, end = seconds if messages == float("inf") else 0.1, now_ns() + round(seconds * 10**9)
+        while (left := end - now_ns()) > 0 and _count(self._chats) < 2 * messages:  # noqa: ASYNC110
+            await asyncio.sleep(min(left / 10**9, step))
         for participant in self._participants:
             participant.saturating = False
         await self._settle()
@@ -328,7 +338,7 @@ class Generator:
             participant.timing = True
         lateness = Histogram()
         begin = now_ns() + 10 * TICK_NS
-        warm = begin + round(phase.warm_seconds * 10**9)
+        warm = begin + CALM_NS
         end = warm + round(phase.seconds * 10**9)
         turns, meter, sent, tick = self._turns(), None, 0, 0
         while (due := begin + tick * TICK_NS) < end:
@@ -386,7 +396,8 @@ class Generator:
             await asyncio.sleep(0.01)
 
     def _check(self) -> list[str]:
-        return [violation for chat in self._chats for violation in chat.check()][:VIOLATIONS_SHOWN]
+        broken, self._broken = self._broken, []
+        return [*broken, *(violation for chat in self._chats for violation in chat.check())][:VIOLATIONS_SHOWN]
 
 
 class _Measured(msgspec.Struct):

@@ -12,8 +12,10 @@ class Phase(Struct, frozen=True, kw_only=True):
     kind: Literal["saturated", "paced", "idle"]
     """Closed loop; open loop at a fixed rate; nothing but open connections."""
     seconds: float
+    warm_messages: int = 0
+    """So many messages first, as fast as they go, which are not measured: Node compiles what it runs often."""
     warm_seconds: float = 0.5
-    """Load that is not measured, before."""
+    """The most that they may take."""
     outstanding: int = 2
     """Saturated: messages on their way at any time in each chat."""
     rate: float = 0

@@ -5,6 +5,8 @@ import platform
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from msgspec import structs
+
 from chatbench.options import Options
 from chatbench.peers import Peer, all_peers
 from chatbench.plan import Outcome, Phase, Plan
@@ -20,8 +22,9 @@ from chatbench.servers import (
     running_redis,
 )
 
-WARM_SECONDS = 1.0
-"""At the most; a shorter measurement has a shorter warm-up, too."""
+WARM_MESSAGES = 10_000
+WARM_SECONDS = 4.0
+"""At the most; a short measurement has a short warm-up, too."""
 
 Tell = Callable[[str], None]
 
@@ -78,13 +81,13 @@ class _Turns:
         self._cores = cores
         self._result = result
         self._tell = tell
-        self._warm_seconds = min(WARM_SECONDS, options.seconds)
+        self._warm_seconds = min(WARM_SECONDS, 2 * options.seconds)
 
     def load(self, peer: Peer, number: int) -> None:
         """As much as it can do, then the fixed rates."""
         options = self._options
         phases = [
-            Phase(kind="saturated", seconds=options.seconds, warm_seconds=self._warm_seconds),
+            self._warmed(Phase(kind="saturated", seconds=options.seconds)),
             *(Phase(kind="paced", seconds=options.seconds, rate=rate) for rate in options.rates),
         ]
         for outcome in self._run(peer, options.chats, phases):
@@ -95,13 +98,16 @@ class _Turns:
         """Idle and at one fixed rate, with so many chats, or as many as the limit on open files lets us have."""
         most = (files - SPARE_FILES) // 2 // peer.files_per_connection
         phases = [
-            Phase(kind="idle", seconds=self._options.seconds, warm_seconds=self._warm_seconds),
-            Phase(kind="paced", seconds=self._options.seconds, rate=self._options.growth_rate),
+            Phase(kind="idle", seconds=self._options.seconds),
+            self._warmed(Phase(kind="paced", seconds=self._options.seconds, rate=self._options.growth_rate)),
         ]
         for outcome in self._run(peer, min(chats, most), phases):
             name = "idle" if outcome.kind == "idle" else "chats"
             self._result.add(peer.key, number, outcome, f"@{name}:{chats}")
             self._say(peer, number, outcome)
+
+    def _warmed(self, phase: Phase) -> Phase:
+        return structs.replace(phase, warm_messages=WARM_MESSAGES, warm_seconds=self._warm_seconds)
 
     def _run(self, peer: Peer, chats: int, phases: list[Phase]) -> list[Outcome]:
         self._tell(f"{peer.label} ...")

@@ -125,7 +125,7 @@ async def test_the_generator_notices_a_broken_promise(deliver: Deliver, noticed:
 
     port = free_port()
     server = await ws_create_server(listener, "127.0.0.1", port)
-    phases = [Phase(kind="saturated" if kind == "saturated" else "paced", rate=200, seconds=0.3, warm_seconds=0.2)]
+    phases = [Phase(kind="saturated" if kind == "saturated" else "paced", rate=200, seconds=0.3)]
     plan = Plan(
         port=port,
         registers=False,
