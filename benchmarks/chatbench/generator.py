@@ -27,7 +27,7 @@ from chatbench.verifier import TOKEN_LENGTH, compare, make_token  # noqa: E402
 from load_generator.latency import Histogram  # noqa: E402
 
 JOIN_SECONDS = 20
-CONNECTING_AT_ONCE = 64
+CONNECTING_AT_ONCE = 16
 CALM_SECONDS = 0.5
 """Before idleness or a pace is measured."""
 CALM_NS = round(CALM_SECONDS * 10**9)

@@ -25,6 +25,7 @@ class Options:
     growth_rate: int
     redis_url: str | None
     json: Path | None
+    add: bool
     plot: Path | None
     guard: bool
 
@@ -87,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
         "live-support-bench: are deleted from it",
     )
     add("--json", type=Path, metavar="FILE", help="write the result to a file")
+    add(
+        "--add",
+        action="store_true",
+        help="add to the rounds that the file of --json holds: several short runs make one",
+    )
     add("--plot", type=Path, metavar="FILE", help="write a plot (.svg, .png or .pdf)")
     add("--guard", action="store_true", help="compare with FastAPI alone, and fail on a gross regression")
     return parser

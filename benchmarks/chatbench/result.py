@@ -70,11 +70,21 @@ class Result:
         """The figures that begin so, in the order in which they were measured."""
         return list(dict.fromkeys(name for all_ in self._values.values() for name in all_ if name.startswith(prefix)))
 
+    def read(self, file: Path) -> int:
+        """Take what `write` has written; returns how many rounds that is."""
+        written = json.loads(file.read_text("utf-8"))
+        self.violations += written["violations"]
+        for peer, figures in written["figures"].items():
+            for name, figure in figures.items():
+                self._values[peer][name].update({int(number): value for number, value in figure["values"].items()})
+        numbers = (number for figures in self._values.values() for values in figures.values() for number in values)
+        return max(numbers, default=-1) + 1
+
     def write(self, file: Path) -> None:
         """Write everything as JSON, each round's values included."""
         figures = {
             peer: {
-                name: {**(self.range(peer, name) or Range(0, 0, 0, 0))._asdict(), "values": list(values.values())}
+                name: {**(self.range(peer, name) or Range(0, 0, 0, 0))._asdict(), "values": values}
                 for name, values in all_.items()
             }
             for peer, all_ in self._values.items()

@@ -50,6 +50,7 @@ def run(options: Options, tell: Tell) -> Result:
             "python": platform.python_version(),
         }
         result = Result(machine=machine, options=vars(options))
+        first = result.read(options.json) if options.add and options.json and options.json.exists() else 0
         peers = []
         for key in options.peers:
             peer = all_peers()[key]
@@ -59,16 +60,17 @@ def run(options: Options, tell: Tell) -> Result:
             else:
                 peers.append(peer)
         turns = _Turns(options, redis_server, cores, result, tell)
-        for number in range(options.rounds):
+        for number in range(first, first + options.rounds):
             for peer in peers:
                 if "load" in options.parts:
                     turns.load(peer, number)
         if "growth" in options.parts:
             # Opening ten thousand chats takes minutes for all together.
-            for number in range(-(-options.rounds // 3)):
+            for number in range(first, first - (-options.rounds // 3)):
                 for chats in options.growth:
                     for peer in peers:
                         turns.grow(peer, number, chats, files)
+        redis_server.clear()
     return result
 
 

@@ -116,9 +116,20 @@ def test_the_file_has_every_round(tmp_path: Path) -> None:
         "low": 30,
         "high": 80,
         "rounds": 3,
-        "values": [40, 30, 80],
+        "values": {"0": 40, "1": 30, "2": 80},
     }
     assert written["ours_divided_by"][FASTAPI]["median"] == 0.1
+
+
+def test_rounds_add_up_over_runs(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    result_of(ours=[40, 30], fastapi=[400, 300]).write(file)
+    result = Result(machine={}, options={})
+    assert result.read(file) == 2
+    result.add(OURS, 2, saturated(80))
+    result.add(FASTAPI, 2, saturated(400))
+    assert result.range(OURS, "cpu_us") == Range(40, 30, 80, 3)
+    assert result.ratio(FASTAPI, "cpu_us") == Range(0.1, 0.1, 0.2, 3)
 
 
 @pytest.mark.parametrize(("ours", "well"), [(LIMIT - 0.01, True), (LIMIT + 0.01, False)])
