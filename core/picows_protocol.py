@@ -108,6 +108,8 @@ class PicowsProtocol(WebSocketProtocol):
         protocol.connection_made(tcp)
         protocol.get_buffer(-1)[: len(_HEAD)] = _HEAD
         protocol.buffer_updated(len(_HEAD))
+        # picows would keep the parsed request.
+        protocol.transport.request.headers = {}
         direct.opened(protocol.transport, self.ping_interval, self.ping_timeout)
         tcp.set_protocol(protocol)
         return direct
@@ -120,6 +122,9 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
         # Whenever a read fills the buffer, picows doubles it; so a peer that floods would have a buffer as large as
         # the kernel's. With this it grows only for a frame that does not fit.
         return super().get_buffer(size_hint)[:_READ_BYTES]  # type: ignore[no-any-return]
+
+    def data_received(self, data: bytes) -> None:
+        """Never called. uvloop keeps the method of the protocol before, and with it all that is left of uvicorn's."""
 
 
 class DirectTransport(WSListener):
