@@ -10,6 +10,7 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from api.session import ChatSession, Services
+from core.auth import AgentAuth
 from core.connection import Connection
 from core.settings import Settings
 from schemas.errors import CloseCode
@@ -22,13 +23,14 @@ async def chat(
     socket: WebSocket[Any, Any, Any],
     chatId: FromPath[str],
     services: NamedDependency[Services],
+    auth: NamedDependency[AgentAuth],
     settings: NamedDependency[Settings],
 ) -> None:
     """Chat as the User or the Support of one chat."""
     if not _CHAT_ID.fullmatch(chatId):
         raise NotFoundException  # before the upgrade: refused with 403
     connection = Connection(socket, settings, idle_grace=lambda: session.idle_grace())
-    session = ChatSession(chatId, connection, services)
+    session = ChatSession(chatId, connection, services, agent_of=lambda: auth.agent_of(socket))
 
     def require_join() -> None:
         if not session.joined:

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from litestar import WebSocket
 
+from core import subprotocol
 from core.rate import Bucket
 from core.settings import Settings
 from core.websocket import ABORT
@@ -109,7 +110,7 @@ class Connection:
 
         What the handler raises of `ChatError` is told to the peer; anything else closes with 1011.
         """
-        await self._socket.accept()
+        await self._socket.accept(subprotocols=subprotocol.select(self._socket))
         self._last_activity = self._loop.time()
         writer = asyncio.create_task(self._write())
         try:

@@ -1,7 +1,7 @@
 """Settings and limits: one frozen struct, read once from the environment (PROTOCOL section 8)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -39,6 +39,15 @@ class Rate:
 
     def __repr__(self) -> str:
         return self._text
+
+
+class Secret(str):
+    """A text that does not show itself in a log or a traceback."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -99,6 +108,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bytes of stored messages that one chat may hold."""
     allowed_origins: tuple[Origin, ...] = field(default=(), name="ALLOWED_ORIGINS")
     """Origins of pages that may connect, separated by commas (default: same host; on loopback any localhost)."""
+    agent_jwt_key: Secret | None = field(default=None, name="AGENT_JWT_KEY")
+    """Checks agents' tokens: an HS256 secret, or public keys as PEM or JWKS, or the path of a file with such keys."""
+    agent_jwt_audience: str | None = field(default=None, name="AGENT_JWT_AUDIENCE")
+    """What `aud` of an agent's token must contain; unset, a token with an `aud` is refused."""
     anonymous_agents: bool = field(default=False, name="ANONYMOUS_AGENTS")
     """Allow agents without a token on other than loopback addresses."""
     log_level: Literal["debug", "info", "warning", "error"] = field(default="info", name="LOG_LEVEL")
@@ -142,8 +155,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Read the settings from environment variables; empty ones count as unset.
 
         Raises:
-            SettingsError: a value is wrong, a variable with our prefix is unknown, or agents without tokens
-                could be reached from other machines.
+            SettingsError: a value is wrong, a variable with our prefix is unknown, or anybody on other machines
+                could be an agent.
         """
         given = {
             name.removeprefix(PREFIX).upper(): value.strip()
@@ -156,11 +169,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise SettingsError(_explain(str(error))) from None
         if settings.redis_url is not None:
             _check_redis_url(settings.redis_url)
-        if not settings.on_loopback and not settings.anonymous_agents:
-            raise SettingsError(
-                f"{PREFIX}HOST: {settings.host} is not a loopback address, and agents need no token;"
-                f" set {PREFIX}ANONYMOUS_AGENTS=true if every client may be an agent"
-            )
+        _check_agents(settings)
         return settings
 
 
@@ -178,6 +187,27 @@ def _check_redis_url(url: str) -> None:
         raise SettingsError(f"{PREFIX}REDIS_URL: {error}") from None
 
 
+def _check_agents(settings: Settings) -> None:
+    key = settings.agent_jwt_key
+    if key is not None:
+        if settings.anonymous_agents:
+            raise SettingsError(f"{PREFIX}ANONYMOUS_AGENTS: contradicts {PREFIX}AGENT_JWT_KEY")
+        # Not at the top, as above.
+        from core.auth import UnusableKey, load_keys
+
+        try:
+            load_keys(key)
+        except UnusableKey as error:
+            raise SettingsError(f"{PREFIX}AGENT_JWT_KEY: {error}") from None
+    elif settings.agent_jwt_audience is not None:
+        raise SettingsError(f"{PREFIX}AGENT_JWT_AUDIENCE: needs {PREFIX}AGENT_JWT_KEY")
+    elif not settings.on_loopback and not settings.anonymous_agents:
+        raise SettingsError(
+            f"{PREFIX}HOST: {settings.host} is not a loopback address, and agents need no token;"
+            f" set {PREFIX}AGENT_JWT_KEY, or {PREFIX}ANONYMOUS_AGENTS=true if every client may be an agent"
+        )
+
+
 def _split(given: dict[str, str]) -> dict[str, Any]:
     origins = given.get("ALLOWED_ORIGINS")
     if origins is None:
@@ -188,8 +218,8 @@ def _split(given: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _decode(_: type[Rate], value: str) -> Rate:
-    return Rate(value)
+def _decode(kind: Callable[[str], Any], value: str) -> Any:
+    return kind(value)
 
 
 def _explain(error: str) -> str:
