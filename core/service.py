@@ -79,6 +79,7 @@ def build_service(
             docs_pages.asyncapi(name, key, description, port, channels),
             problems_plugin(),
         ],
+        request_max_body_size=settings.limits.body_bytes,
         lifespan=[life],
         logging_config=None,
     )

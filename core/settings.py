@@ -55,6 +55,8 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     frame_bytes: int = 64 * 1024
     """An incoming WebSocket message larger than this closes with 1009."""
+    body_bytes: int = 16 * 1024
+    """A request with a larger body is refused."""
     first_frame_seconds: float = 10
     """A chat connection that has not joined by then is closed."""
     malformed_in_a_row: int = 3
