@@ -60,5 +60,5 @@ QUEUE = QueueKeys(*(f"live-support:{{joins}}:{name}" for name in QueueKeys._fiel
 
 
 def rate_key(address: str) -> str:
-    """Name the bucket of a client address."""
+    """Name the bucket of a client address, or of the network that counts as one."""
     return f"live-support:rate:{{{address}}}"

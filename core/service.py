@@ -1,5 +1,6 @@
 """The scaffolding that both services share: the Litestar app with its docs pages, and how it is run."""
 
+import resource
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -13,6 +14,7 @@ from litestar_asyncapi import ChannelDefinition
 
 from core import docs_pages, logs
 from core.health import health
+from core.http_protocol import http_protocol
 from core.hub import Hub
 from core.origin import LOCALHOST, OriginGuard
 from core.problems import problems_plugin
@@ -21,6 +23,8 @@ from core.settings import Settings
 from core.websocket import WebSocketProtocol
 
 log = structlog.get_logger()
+
+_OTHER_FILES = 256
 
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
@@ -105,9 +109,22 @@ def run_service(create_app: Callable[[Settings], Litestar], settings: Settings, 
         The exit code: 0 after a stop by signal, 1 when the service could not start.
     """
     logs.configure(settings)
+    _raise_file_limit(settings.max_connections)
     server = uvicorn.Server(server_config(create_app(settings), settings, port))
     server.run()
     return 0 if server.started else 1
+
+
+def _raise_file_limit(connections: int) -> None:
+    # Each connection is an open file, and the usual soft limit is 1024. When files run out no connection is accepted
+    # at all, the health check's neither.
+    wanted = connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if most < wanted:
+        log.warning("file_limit_is_low", limit=hard, wanted=wanted)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def server_config(app: Litestar, settings: Settings, port: int) -> uvicorn.Config:
@@ -117,10 +134,12 @@ def server_config(app: Litestar, settings: Settings, port: int) -> uvicorn.Confi
         host=settings.host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=http_protocol(settings),
         ws=WebSocketProtocol,
         ws_max_size=settings.limits.frame_bytes,
         ws_per_message_deflate=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=round(settings.limits.drain_seconds),
         access_log=False,
         log_config=None,

@@ -57,6 +57,15 @@ TABLE: list[tuple[str, str, Any, dict[str, Any], list[str]]] = [
     ),
     ("AGENT_JWT_AUDIENCE", "agent_jwt_audience", None, {}, ["without a key"]),
     ("ANONYMOUS_AGENTS", "anonymous_agents", False, {"true": True, "1": True, "false": False}, ["yes", "2", "on"]),
+    ("MAX_CONNECTIONS", "max_connections", 10_000, {"1": 1}, ["0", "-1", "many"]),
+    ("CONNECTIONS_PER_ADDRESS", "connections_per_address", None, {"1": 1}, ["0", "-1", "many"]),
+    (
+        "TRUSTED_PROXIES",
+        "trusted_proxies",
+        (),
+        {"10.0.0.0/8": ("10.0.0.0/8",), " 127.0.0.1, 2001:db8::/32 ,": ("127.0.0.1", "2001:db8::/32")},
+        ["*", "localhost", "10.0.0.1/8", "127.0.0.1, proxy"],
+    ),
     ("LOG_LEVEL", "log_level", "info", {"debug": "debug", "error": "error"}, ["loud", "INFO"]),
     ("LOG_FORMAT", "log_format", "console", {"json": "json"}, ["xml", "JSON"]),
 ]
@@ -160,6 +169,15 @@ def test_a_key_does_not_show_itself() -> None:
 def test_the_waiting_ttl_follows_the_chat_ttl_unless_it_is_set() -> None:
     assert read(CHAT_TTL="7").waiting_ttl_ms == 7000
     assert read(CHAT_TTL="7", WAITING_TTL="9").waiting_ttl_ms == 9000
+
+
+def test_one_address_has_a_bound_where_addresses_tell_clients_apart() -> None:
+    anywhere = {"HOST": "0.0.0.0", "ANONYMOUS_AGENTS": "true"}  # noqa: S104
+    assert read().most_per_address is None
+    assert read(TRUSTED_PROXIES="127.0.0.1").most_per_address == 100
+    assert read(**anywhere).most_per_address == 100
+    assert read(CONNECTIONS_PER_ADDRESS="7").most_per_address == 7
+    assert read(**anywhere, CONNECTIONS_PER_ADDRESS="7").most_per_address == 7
 
 
 def test_durations_are_whole_milliseconds() -> None:
