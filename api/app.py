@@ -22,7 +22,8 @@ from core.store import ChatStore
 
 def create_app(settings: Settings) -> Litestar:
     """Build the ChatServer; nothing connects before it starts."""
-    redis, hub = Redis(settings), Hub(settings)
+    redis = Redis(settings)
+    hub = Hub(redis, settings)
     store, queue = ChatStore(redis, settings), JoinQueue(redis, settings)
     chats = LiveChats(store, queue, hub, settings)
 

@@ -1,9 +1,9 @@
 """ChatSession: one WebSocket's life inside a chat. The rules of PROTOCOL section 3; knows no socket."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from api.live_chat import LiveChat, expired_frame
 from api.live_chats import LiveChats
@@ -34,6 +34,8 @@ from schemas.messages import (
 )
 from schemas.text import clean_content, clean_name
 
+_NOT_YOURS = "The ids and the sender must be your own."
+
 
 class Peer(Protocol):
     """The connection, as a session sees it."""
@@ -45,6 +47,12 @@ class Peer(Protocol):
 
     def close(self, code: CloseCode) -> None:
         """Close after the queued frames."""
+
+    def busy(self) -> None:
+        """Note that a frame's answer will come later; with too many of them, later frames wait."""
+
+    def ready(self, error: Exception | None) -> None:
+        """Note that a frame was dealt with, or tell the peer why not."""
 
 
 class Services(NamedTuple):
@@ -97,23 +105,20 @@ class ChatSession:
         """Close the connection."""
         self._peer.close(code)
 
-    async def receive(self, frame: str) -> None:
+    def receive(self, frame: str) -> Coroutine[Any, Any, None] | None:
         """Do what a frame asks for.
+
+        Returns:
+            None when it is done or on its way, else what is still to be awaited before the next frame.
 
         Raises:
             ChatError: it was refused.
         """
-        try:
-            match decode_client_message(frame):
-                case Join(args):
-                    await self._join(args)
-                case NewChatMessage(args):
-                    await self._say(args)
-        except ChatGone:
-            self._peer.send(expired_frame(self._chat_id))
-            self._peer.close(CloseCode.CHAT_GONE)
-        except NotAuthenticated:
-            self._peer.close(CloseCode.NOT_AUTHENTICATED)
+        match decode_client_message(frame):
+            case NewChatMessage(args):
+                return self._say(args)
+            case Join(args):
+                return self._join(args)
 
     async def idle_grace(self) -> float:
         """Say for how many seconds an idle connection is to wait for the end of its chat."""
@@ -131,7 +136,11 @@ class ChatSession:
     async def _join(self, args: UserJoin | SupportJoin) -> None:
         if self._participant is not None:
             raise AlreadyJoined("This connection has joined already.")
-        agent = self._agent_of() if isinstance(args, SupportJoin) else ANYBODY
+        try:
+            agent = self._agent_of() if isinstance(args, SupportJoin) else ANYBODY
+        except NotAuthenticated:
+            self._peer.close(CloseCode.NOT_AUTHENTICATED)
+            return
         attempt = _attempt(args, self._peer.id, agent)
         chat = self._chat = self._services.chats.enter(self._chat_id, self)
         try:
@@ -142,6 +151,9 @@ class ChatSession:
             place = await self._bring_queue_in_step(args, snapshot)
         except BaseException as error:
             self.leave()
+            if isinstance(error, ChatGone):
+                self._expired()
+                return
             if isinstance(error, Unavailable):
                 error.close = CloseCode.TRY_AGAIN_LATER
             raise
@@ -187,38 +199,50 @@ class ChatSession:
 
     # Talking.
 
-    async def _say(self, args: NewUserMessage | NewSupportMessage) -> None:
+    def _say(self, args: NewUserMessage | NewSupportMessage) -> Coroutine[Any, Any, None] | None:
         if self._chat is None or self._participant is None:
             raise NotJoined("The first message is Join.")
-        await self._check_sender(self._chat, args)
-        content = clean_content(args.content)
+        own_id, own_role = self._user_id, self._participant
+        if isinstance(args, NewSupportMessage):
+            if (args.user_id, "Support", args.support_id) != (own_id, own_role, self._support_id):
+                raise Forbidden(_NOT_YOURS)
+        elif (args.user_id, "User") != (own_id, own_role):
+            raise Forbidden(_NOT_YOURS)
+        elif args.support_id is not None and args.support_id != self._chat.support_id:
+            return self._say_if_joined_elsewhere(args.support_id, args.content)
+        self._store(clean_content(args.content))
+        return None
+
+    async def _say_if_joined_elsewhere(self, support_id: str, content: str) -> None:
+        # The agent may have joined on another process a moment ago.
+        try:
+            current = await self._services.store.support_id(self._chat_id)
+        except ChatGone:
+            self._expired()
+            return
+        if support_id != current:
+            raise Forbidden(_NOT_YOURS)
+        self._store(clean_content(content))
+
+    def _store(self, content: str) -> None:
+        if self._participant is None:
+            raise NotJoined("The first message is Join.")
         self._message_count += 1
         message_id = f"{self._peer.id}:{self._message_count}"
-        support_id = self._chat.support_id
-        while True:
-            body, place = encode_unstamped(
-                user_id=self._user_id, support_id=support_id, content=content, sender=self._participant
-            )
-            current = await self._services.store.append(
-                self._chat_id, message_id, support_id=support_id, body=body, place=place
-            )
-            if current is None:
-                return
-            # An agent has joined, and this process has not heard of it yet.
-            support_id = current
+        message = encode_unstamped(user_id=self._user_id, content=content, sender=self._participant)
+        self._peer.busy()
+        self._services.store.append(self._chat_id, message_id, message, self._stored)
 
-    async def _check_sender(self, chat: LiveChat, args: NewUserMessage | NewSupportMessage) -> None:
-        """Refuse ids that are not the connection's own."""
-        if isinstance(args, NewSupportMessage):
-            own = self._participant == "Support" and args.support_id == self._support_id
-        else:
-            own = self._participant == "User" and (
-                args.support_id in (None, chat.support_id)
-                # The agent may have joined on another process a moment ago.
-                or args.support_id == await self._services.store.support_id(self._chat_id)
-            )
-        if not own or args.user_id != self._user_id:
-            raise Forbidden("The ids and the sender must be your own.")
+    def _stored(self, error: Exception | None) -> None:
+        """Hear what became of a message. The echo comes with the log, as for everybody."""
+        if isinstance(error, ChatGone):
+            self._expired()
+            error = None
+        self._peer.ready(error)
+
+    def _expired(self) -> None:
+        self._peer.send(expired_frame(self._chat_id))
+        self._peer.close(CloseCode.CHAT_GONE)
 
 
 def _nothing() -> None:

@@ -7,7 +7,7 @@ goes through the bounded outbox, so nobody ever waits for this peer.
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 import structlog
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 _LINGER_SECONDS = 15.0
 
-Handle = Callable[[str], Awaitable[None]]
+Handle = Callable[[str], Coroutine[Any, Any, None] | None]
 Refill = Callable[[], Iterable[str]]
 IdleGrace = Callable[[], Awaitable[float]]
 
@@ -138,17 +138,30 @@ class Connection:
         try:
             if retry_seconds := self._bucket.take(self._loop.time()):
                 raise RateLimited("You send too fast.", retry_after_ms=round(retry_seconds * 1000) + 1)
-            await handle(text)
+            if pending := handle(text):
+                await pending
             self._malformed = 0
-        except InvalidFrame as error:
+        except Exception as error:
+            self._failed(error)
+
+    def busy(self) -> None:
+        """Note that a frame's answer will come later."""
+
+    def ready(self, error: Exception | None) -> None:
+        """Note that a frame was dealt with, or tell the peer why not."""
+        if error is not None:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, InvalidFrame):
             self._malformed += 1
             self.refuse(error)
             if self._malformed >= self._limits.malformed_in_a_row:
                 self.close(CloseCode.MALFORMED)
-        except ChatError as error:
+        elif isinstance(error, ChatError):
             self._malformed = 0
             self.refuse(error)
-        except Exception as error:
+        else:
             log.error("frame_failed", connection=self.id, exc_info=error)
             self.close(CloseCode.INTERNAL_ERROR)
 

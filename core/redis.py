@@ -1,110 +1,234 @@
-"""The connection to Redis: scripts, retries with a deadline, and its health. Knows no keys."""
+"""Redis: one connection that is made again for ever, commands that survive its loss, and its health. Knows no keys."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from hashlib import sha1
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
-from redis.asyncio import BlockingConnectionPool
-from redis.asyncio import Redis as Client
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.asyncio.connection import SSLConnection, parse_url
+from redis.exceptions import ResponseError
 
+from core.resp import Argument, Command, OnReply, Resp, ignore
 from core.settings import DEFAULT_URL, Settings
+from core.tasks import Tasks
 from schemas.errors import Unavailable
 
 log = structlog.get_logger()
 
-T = TypeVar("T")
-
-_SOCKET_SECONDS = 2.0
-_POOL_SIZE = 50
-_FIRST_PAUSE_SECONDS = 0.02
-_LAST_PAUSE_SECONDS = 0.5
-# uvloop raises a bare RuntimeError when a connection is reset while it is being made.
-_TRANSIENT = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError, RuntimeError)
-# How Redis begins to say that it takes no writes now: the disk is full, the replicas are gone, a script hangs.
-_REFUSALS = ("MISCONF", "NOREPLICAS", "BUSY")
+_CONNECT_SECONDS = 2.0
+_PING_SECONDS = 1.0
+_SILENCE_SECONDS = 3.0
+_AWAY_SECONDS = 1.0
+_FIRST_PAUSE_SECONDS = 0.05
+_LAST_PAUSE_SECONDS = 1.0
+# How Redis begins to say that it is about to be well again, or that another one is the master now.
+_TRANSIENT = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+# How it begins to say that it takes no writes now: memory or disk is full, the replicas are gone, a script hangs.
+_REFUSALS = ("OOM", "MISCONF", "NOREPLICAS", "BUSY")
 
 
 class Redis:
-    """A pool of connections, and how commands run on it.
+    """The way to Redis.
 
-    redis-py's own retries are off: it would repeat a command whose reply was lost. Ours repeat it as well, so
-    every command given to `run` and `call` must have the same effect when it is executed twice.
+    A command whose reply was lost is sent again, in the old order, until its deadline. So every command must
+    have the same effect when it is executed twice.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.client: Client = Client(
-            connection_pool=BlockingConnectionPool.from_url(
-                settings.redis_url or DEFAULT_URL,
-                # Waits for a free connection, where the default pool would raise.
-                max_connections=_POOL_SIZE,
-                timeout=_SOCKET_SECONDS,
-                socket_timeout=_SOCKET_SECONDS,
-                socket_connect_timeout=_SOCKET_SECONDS,
-                retry=Retry(NoBackoff(), 0),
-            )
-        )
-        self._deadline_seconds = settings.limits.store_seconds
+        self._address = Address(settings.redis_url or DEFAULT_URL)
+        self._limits = settings.limits
+        self._scripts: list[Script] = []
+        self._connection: Resp | None = None
+        self._waiting: deque[Command] = deque()
         self._away = False
+        self._tasks: Tasks | None = None
+        self._on_connect: Callable[[], None] = _nothing
+        self._on_push: Callable[[list[Any]], None] = ignore
 
-    async def call(self, command: Callable[[], Awaitable[T]]) -> T:
-        """Run a command until it gets a definite answer.
+    # Commands.
 
-        Raises:
-            Unavailable: Redis gave none within the deadline, or takes no writes now. The command may have been
-                executed. While Redis is known to be away there is one short try.
+    def submit(self, arguments: Sequence[Argument], on_reply: OnReply) -> None:
+        """Run a command, and call back with what came of it.
+
+        Args:
+            arguments: the command's name and what belongs to it.
+            on_reply: takes the reply, or an exception: `Unavailable` when Redis gave no definite answer within the
+                deadline or takes no writes now (the command may have been executed), `ResponseError` when the command
+                is wrong.
         """
-        pause = _FIRST_PAUSE_SECONDS
+        self.start()
+        connection = self._connection
+        if len(self._waiting if connection is None else connection.unanswered) >= self._limits.redis_commands:
+            on_reply(Unavailable("The server is overloaded, try again later."))
+            return
+        # While Redis is known to be away nobody is kept waiting for long.
+        seconds = _AWAY_SECONDS if self._away else self._limits.store_seconds
+        deadline = asyncio.get_running_loop().time() + seconds
+        command = Command(arguments, on_reply, deadline=deadline, lasting=True)
+        if connection is None:
+            self._waiting.append(command)
+        else:
+            connection.send(command)
+
+    def run(self, *arguments: Argument) -> "asyncio.Future[Any]":
+        """Run a command; the future gives the reply, or raises as `submit` says."""
+        future = asyncio.get_running_loop().create_future()
+        self.submit(arguments, partial(_settle, future))
+        return future
+
+    def script(self, *names: str) -> "Script":
+        """Take the script made of these files of `core/lua`, the last of which does the work."""
+        script = Script(self, names)
+        self._scripts.append(script)
+        return script
+
+    async def ping(self) -> str | None:
+        """Return why Redis cannot be used, or None."""
         try:
-            async with asyncio.timeout(1.0 if self._away else self._deadline_seconds):
-                while True:
-                    try:
-                        result = await command()
-                    except _TRANSIENT:
-                        if self._away:
-                            raise
-                        await asyncio.sleep(pause)
-                        pause = min(2 * pause, _LAST_PAUSE_SECONDS)
-                    else:
-                        self._set_away(False)
-                        return result
-        except OutOfMemoryError:
-            raise Unavailable("The server has no room left, try again later.") from None
-        except (TimeoutError, *_TRANSIENT):
-            self._set_away(True)
-            raise Unavailable("The server cannot store anything now, try again later.") from None
+            async with asyncio.timeout(1):
+                await self.run("PING")
+        except (TimeoutError, Unavailable):
+            return "Redis does not answer."
         except ResponseError as error:
-            if not str(error).startswith(_REFUSALS):
-                raise
-            raise Unavailable("The server cannot store anything now, try again later.") from None
+            return f"Redis answers: {error}."
+        return None
+
+    # Subscriptions, for the hub.
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands; publications are missed while it does not."""
+        return self._connection is not None
+
+    def listen(self, on_connect: Callable[[], None], on_push: Callable[[list[Any]], None]) -> None:
+        """Name who subscribes as soon as a connection stands, and who takes the publications."""
+        self._on_connect = on_connect
+        self._on_push = on_push
+
+    def send(self, command: Command) -> None:
+        """Send a command on the connection that stands now, if one does. It ends with it."""
+        if self._connection is not None:
+            self._connection.send(command)
+
+    # The connection's life.
+
+    def start(self) -> None:
+        """Begin to connect; the first command does it too."""
+        if self._tasks is None:
+            self._tasks = Tasks()
+            self._tasks.spawn(self._keep_connected())
+            self._tasks.spawn(self._keep_time())
+
+    async def close(self) -> None:
+        """Close the connection; who waits for a reply gets `Unavailable`."""
+        if self._tasks is not None:
+            await self._tasks.close()
+        while self._waiting:
+            self._waiting.popleft().abandon(_unavailable())
+
+    async def _keep_connected(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause = _FIRST_PAUSE_SECONDS
+        told = False
+        while True:
+            try:
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    connection = await self._connect()
+            # uvloop raises a bare RuntimeError when a connection is reset while it is being made.
+            except (OSError, RuntimeError, TimeoutError, ResponseError) as error:
+                if not told:  # once an outage, not once a try
+                    log.warning("redis_connection_failed", reason=str(error) or type(error).__name__)
+                told = True
+            else:
+                told = False
+                since = loop.time()
+                await self._use(connection)
+                log.warning("redis_connection_lost")
+                if loop.time() - since > _LAST_PAUSE_SECONDS:
+                    pause = _FIRST_PAUSE_SECONDS
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads reconnects, guards nothing
+            pause = min(2 * pause, _LAST_PAUSE_SECONDS)
+
+    async def _connect(self) -> Resp:
+        connection = await self._address.open(lambda: Resp(self._on_push, self._on_error))
+        try:
+            # The scripts are sent by their hash later. PING tells whether Redis is still loading its data.
+            loads = [("SCRIPT", "LOAD", script.text) for script in self._scripts]
+            await asyncio.gather(*(_answer(connection, *line) for line in (*self._address.greeting, *loads, ("PING",))))
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
+    async def _use(self, connection: Resp) -> None:
+        """Work with a connection until it is lost."""
+        log.info("redis_connected")
+        self._connection = connection
+        self._set_away(False)
+        waiting, self._waiting = self._waiting, deque()
+        # Whoever subscribes comes first: what the waiting commands publish is heard.
+        self._on_connect()
+        for command in waiting:
+            connection.send(command)
+        try:
+            await connection.lost.wait()
+        finally:
+            self._connection = None
+            connection.abort()
+            self._waiting = deque(c for c in connection.unanswered if c.lasting and not c.abandoned)
+
+    async def _keep_time(self) -> None:
+        """End what nobody answers: commands at their deadline, and a connection that is silent."""
+        loop = asyncio.get_running_loop()
+        pinged = 0.0
+        while True:
+            await asyncio.sleep(min(_PING_SECONDS, self._limits.store_seconds) / 8)
+            now = loop.time()
+            self._abandon_overdue(now)
+            if connection := self._connection:
+                if now - connection.last_heard > _SILENCE_SECONDS:
+                    # It may be half open, which TCP alone would not notice for minutes.
+                    connection.abort()
+                elif now - pinged > _PING_SECONDS:
+                    pinged = now
+                    connection.send(Command(("PING",), self._take_pong))
+
+    def _abandon_overdue(self, now: float) -> None:
+        # On a connection they keep their places, since the replies may still come.
+        queue = self._waiting if self._connection is None else self._connection.unanswered
+        overdue = [command for command in queue if command.deadline <= now and not command.abandoned]
+        if overdue:
+            self._set_away(True)
+        for command in overdue:
+            command.abandon(_unavailable())
+
+    def _take_pong(self, reply: Any) -> None:
+        if not isinstance(reply, Exception):
+            self._set_away(False)
 
     def _set_away(self, away: bool) -> None:
         if away != self._away:
             self._away = away
             log.warning("redis_away" if away else "redis_back")
 
-    async def ping(self) -> str | None:
-        """Return why Redis cannot be used, or None."""
-        try:
-            async with asyncio.timeout(1):
-                await self.client.ping()
-        except (TimeoutError, RedisError, OSError, RuntimeError) as error:
-            return f"Redis does not answer: {type(error).__name__}"
-        return None
-
-    def script(self, *names: str) -> "Script":
-        """Load the script made of these files of `core/lua`, the last of which does the work."""
-        return Script(self, names)
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self.client.aclose(close_connection_pool=True)
+    def _on_error(self, connection: Resp, command: Command, error: str) -> None:
+        if error.startswith("NOSCRIPT"):
+            # Only after SCRIPT FLUSH: the scripts are loaded with each connection. EVAL loads the one it runs.
+            script = next(script for script in self._scripts if script.sha == command.arguments[1])
+            command.arguments = ("EVAL", script.text, *command.arguments[2:])
+            connection.send(command)
+        elif error.startswith(_TRANSIENT):
+            # The next connection may lead to another master.
+            connection.retry(command)
+        elif error.startswith(_REFUSALS):
+            command.answer(_unavailable())
+        else:
+            command.answer(ResponseError(error))
 
 
 class Script:
@@ -112,10 +236,74 @@ class Script:
 
     def __init__(self, redis: Redis, names: Sequence[str]) -> None:
         folder = files("core") / "lua"
-        text = "\n".join((folder / f"{name}.lua").read_text("utf-8") for name in ("prelude", *names))
+        self.text = "\n".join((folder / f"{name}.lua").read_text("utf-8") for name in ("prelude", *names))
+        self.sha = sha1(self.text.encode()).hexdigest()  # noqa: S324 - the name that Redis gives it
         self._redis = redis
-        self._script = redis.client.register_script(text)
 
-    async def __call__(self, keys: Sequence[str], *args: str | bytes | int) -> Any:
-        """Run the script; raises as `Redis.call` does."""
-        return await self._redis.call(lambda: self._script(keys=keys, args=args))
+    def submit(self, keys: Sequence[str], *args: Argument, on_reply: OnReply) -> None:
+        """Run the script, and call back as `Redis.submit` does."""
+        self._redis.submit(("EVALSHA", self.sha, len(keys), *keys, *args), on_reply)
+
+    def __call__(self, keys: Sequence[str], *args: Argument) -> "asyncio.Future[Any]":
+        """Run the script; the future gives the reply, or raises as `Redis.submit` says."""
+        return self._redis.run("EVALSHA", self.sha, len(keys), *keys, *args)
+
+
+class Address:
+    """Where Redis is, and what is to be said to it first.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`, with what redis-py knows to read in one.
+    """
+
+    def __init__(self, url: str) -> None:
+        given: dict[str, Any] = {**parse_url(url)}
+        self._path: str | None = given.get("path")
+        self._host: str = given.get("host", "localhost")
+        self._port: int = given.get("port", 6379)
+        self._tls = None
+        if given.get("connection_class") is SSLConnection:
+            options = {name: value for name, value in given.items() if name.startswith("ssl_")}
+            self._tls = SSLConnection(**options).ssl_context.get()
+        hello: list[str] = ["HELLO", "3"]
+        if password := given.get("password"):
+            hello += ["AUTH", given.get("username") or "default", password]
+        self.greeting: list[list[str]] = [hello]
+        if database := given.get("db"):
+            self.greeting.append(["SELECT", str(database)])
+
+    async def open(self, make: Callable[[], Resp]) -> Resp:
+        """Connect.
+
+        Raises:
+            OSError: nobody answers there.
+        """
+        loop = asyncio.get_running_loop()
+        if self._path is not None:
+            _, connection = await loop.create_unix_connection(make, self._path)
+        else:
+            _, connection = await loop.create_connection(make, self._host, self._port, ssl=self._tls)
+        return connection
+
+
+async def _answer(connection: Resp, *arguments: Argument) -> Any:
+    future = asyncio.get_running_loop().create_future()
+    connection.send(Command(arguments, partial(_settle, future)))
+    return await future
+
+
+def _settle(future: "asyncio.Future[Any]", reply: Any) -> None:
+    if future.done():
+        return  # nobody waits any more
+    if isinstance(reply, Exception):
+        future.set_exception(reply)
+    else:
+        future.set_result(reply)
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable("The server cannot store anything now, try again later.")
+
+
+def _nothing() -> None:
+    pass

@@ -100,6 +100,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """How fast a peer must take a large frame; a history has that much more time."""
     store_seconds: float = 4
     """A write that Redis has not confirmed by then is answered with `unavailable`."""
+    redis_commands: int = 20_000
+    """Commands of one process that wait for Redis; more are refused with `unavailable`."""
     waiting_users: int = 10_000
     """Users in the queue at the most."""
     drain_seconds: float = 10

@@ -1,16 +1,20 @@
 """ChatStore: what Redis holds of the chats. One script per operation; the log is the truth."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
 from core.keys import chat_keys
 from core.redis import Redis
 from core.settings import Settings
+from schemas.codec import Unstamped
 from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, CloseCode, Forbidden, InvalidFrame
 from schemas.messages import Participant
+
+OnDone = Callable[[Exception | None], None]
 
 
 class Entry(NamedTuple):
@@ -127,66 +131,39 @@ class ChatStore:
             ],
         )
 
-    async def append(
-        self, chat_id: str, message_id: str, *, support_id: str | None, body: bytes, place: int
-    ) -> str | None:
-        """Store a message and publish it.
+    def append(self, chat_id: str, message_id: str, message: Unstamped, on_done: OnDone) -> None:
+        """Store a message and publish it. It is the hot path: no task and no future, a callback.
 
         Args:
             chat_id: the chat.
             message_id: the same for every try of the same message.
-            support_id: the one that the body holds.
-            body: args of `ChatMessage`, as `encode_unstamped` makes them.
-            place: of the timestamp in the body.
-
-        Returns:
-            None once it is stored, else the chat's `supportId`: the body must hold that one.
-
-        Raises:
-            ChatGone: unknown or expired.
-            ChatFull: the chat is at its bounds.
+            message: as `encode_unstamped` makes it.
+            on_done: takes None once it is stored, or the exception: `ChatGone`, `ChatFull`, or as all methods.
         """
-        outcome, *current = await self._append(
+        self._append.submit(
             chat_keys(chat_id),
             message_id,
-            support_id or "",
-            body,
-            place,
+            *message,
             self._settings.chat_max_messages,
             self._settings.chat_max_bytes,
             self._settings.chat_ttl_ms,
             self._settings.waiting_ttl_ms,
+            on_reply=lambda reply: on_done(None if reply == b"stored" else _why(reply)),
         )
-        if outcome == b"gone":
-            raise ChatGone
-        if outcome == b"full":
-            raise ChatFull("This chat holds as many messages as a chat may.")
-        return current[0].decode() if outcome == b"stale" else None
 
     async def entries_after(self, chat_id: str, offset: int) -> list[Entry]:
         """Read the log from behind an offset on."""
-        log = chat_keys(chat_id).log
-        entries: Any = await self._redis.call(lambda: self._redis.client.xrange(log, min=f"{offset + 1}-0"))
-        return [
-            Entry(int(entry_id.partition(b"-")[0]), kind.decode(), body)
-            for entry_id, fields in entries
-            for kind, body in fields.items()
-        ]
+        entries = await self._redis.run("XRANGE", chat_keys(chat_id).log, f"{offset + 1}-0", "+")
+        return [Entry(int(entry_id.partition(b"-")[0]), kind.decode(), body) for entry_id, (kind, body) in entries]
 
     async def offsets(self, chat_ids: Sequence[str]) -> list[int | None]:
         """Read the last offset of each chat, None where the chat is gone."""
-
-        async def read() -> list[bytes | None]:
-            async with self._redis.client.pipeline(transaction=False) as pipeline:
-                for chat_id in chat_ids:
-                    pipeline.hget(chat_keys(chat_id).meta, "offset")
-                return await pipeline.execute()
-
-        return [None if offset is None else int(offset) for offset in await self._redis.call(read)]
+        replies = [self._redis.run("HGET", chat_keys(chat_id).meta, "offset") for chat_id in chat_ids]
+        return [None if offset is None else int(offset) for offset in await asyncio.gather(*replies)]
 
     async def remaining_ms(self, chat_id: str) -> int | None:
         """Return how long the chat lives unless something happens in it, or None when it is gone."""
-        remaining = await self._redis.call(lambda: self._redis.client.pttl(chat_keys(chat_id).meta))
+        remaining = await self._redis.run("PTTL", chat_keys(chat_id).meta)
         return None if remaining < 0 else remaining
 
     async def support_id(self, chat_id: str) -> str | None:
@@ -195,17 +172,26 @@ class ChatStore:
         Raises:
             ChatGone: unknown or expired.
         """
-        meta = chat_keys(chat_id).meta
-        fields: list[Any] = await self._redis.call(lambda: self._redis.client.hmget(meta, ["userId", "supportId"]))
-        user_id, support_id = fields
+        user_id, support_id = await self._redis.run("HMGET", chat_keys(chat_id).meta, "userId", "supportId")
         if user_id is None:
             raise ChatGone
         return support_id.decode() if support_id else None
 
     async def leave(self, chat_id: str, participant: Participant, connection_id: str) -> None:
         """Take a connection off the chat's list."""
-        connections = chat_keys(chat_id).connections
-        await self._redis.call(lambda: self._redis.client.zrem(connections, f"{participant}:{connection_id}"))
+        await self._redis.run("ZREM", chat_keys(chat_id).connections, f"{participant}:{connection_id}")
+
+
+def _why(reply: bytes | Exception) -> Exception:
+    """Say why a message is not stored."""
+    match reply:
+        case b"gone":
+            return ChatGone()
+        case b"full":
+            return ChatFull("This chat holds as many messages as a chat may.")
+        case Exception():
+            return reply
+    raise ValueError(reply)
 
 
 def _hashed(token: str | None) -> str:

@@ -1,9 +1,10 @@
 """How the messages are read from frames and written to them. Encoded args are never decoded again on their way."""
 
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
 from schemas.errors import InvalidFrame, UnknownType
 from schemas.messages import ClientMessage, Id, Participant, StoredMessage
@@ -79,27 +80,27 @@ def decode_claim(frame: str) -> str:
         raise InvalidFrame("A claim is the bare userId: 32 lower-case hex digits.") from None
 
 
-# Redis's clock stamps a message, in the script that stores it. So the message is encoded once, with a
-# placeholder of the same length, and the script overwrites it. The microsecond keeps the six decimals.
+# Redis's clock stamps a message, in the script that stores it, and the chat knows its Support. So a message is
+# encoded once, without `supportId` and with a placeholder for the time, and the script puts both in their places.
+# The microsecond keeps the six decimals.
 _PLACEHOLDER = datetime(1970, 1, 1, microsecond=1, tzinfo=UTC)
 _PLACEHOLDER_TEXT = b"1970-01-01T00:00:00.000001Z"
 
 
-def encode_unstamped(*, user_id: str, support_id: str | None, content: str, sender: Participant) -> tuple[bytes, int]:
-    """Encode the args of a `ChatMessage` whose timestamp is still to be written.
+class Unstamped(NamedTuple):
+    """The args of a `ChatMessage` before it is stored: JSON, and 0-based places in it."""
 
-    Returns:
-        The JSON, and the 0-based place of the timestamp's 27 bytes in it.
-    """
-    args = StoredMessage(
-        user_id=user_id,
-        support_id=support_id or UNSET,
-        content=content,
-        timestamp=_PLACEHOLDER,
-        sender=sender,
-    )
-    body = encode(args)
-    return body, body.rindex(_PLACEHOLDER_TEXT)
+    body: bytes
+    support_place: int
+    """Where `"supportId":"...",` belongs."""
+    time_place: int
+    """Where the timestamp's 27 bytes begin."""
+
+
+def encode_unstamped(*, user_id: str, content: str, sender: Participant) -> Unstamped:
+    """Encode the args of a `ChatMessage` as far as the sender's process knows them."""
+    body = encode(StoredMessage(user_id=user_id, content=content, timestamp=_PLACEHOLDER, sender=sender))
+    return Unstamped(body, body.index(b'"content":'), body.rindex(_PLACEHOLDER_TEXT))
 
 
 def frame_of(type_: str, body: bytes) -> str:

@@ -19,7 +19,8 @@ from subscriber.waiting_view import WaitingView
 
 def create_app(settings: Settings) -> Litestar:
     """Build the Subscriber; nothing connects before it starts."""
-    redis, hub = Redis(settings), Hub(settings)
+    redis = Redis(settings)
+    hub = Hub(redis, settings)
     queue = JoinQueue(redis, settings)
     view = WaitingView(queue, ChatStore(redis, settings), hub, settings)
 

@@ -1,5 +1,6 @@
 """Chats without sockets: what the services do with a ChatStore, in few words."""
 
+import asyncio
 from typing import NamedTuple, Self
 
 from core.store import ChatStore, Entry, JoinAttempt, Snapshot
@@ -68,19 +69,16 @@ class Chat(NamedTuple):
             ),
         )
 
-    async def say(
-        self,
-        content: str,
-        *,
-        message_id: str | None = None,
-        support_id: str | None = None,
-        sender: Participant = "User",
-    ) -> str | None:
+    async def say(self, content: str, *, message_id: str | None = None, sender: Participant = "User") -> None:
         """Append a message; by default every content is one message of its own."""
-        body, place = encode_unstamped(user_id=self.user_id, support_id=support_id, content=content, sender=sender)
-        return await self.store.append(
-            self.chat_id, message_id or content, support_id=support_id, body=body, place=place
-        )
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def on_done(error: Exception | None) -> None:
+            done.set_exception(error) if error else done.set_result(None)
+
+        message = encode_unstamped(user_id=self.user_id, content=content, sender=sender)
+        self.store.append(self.chat_id, message_id or content, message, on_done)
+        await done
 
     async def log(self) -> list[Entry]:
         """Everything that happened."""

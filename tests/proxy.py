@@ -21,10 +21,13 @@ class Proxy:
         self._open = asyncio.Event()
         self._open.set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._swallowed: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._refusing = False
         self.replies_to_lose = 0
         """So many of the server's next answers cut their connection instead of arriving."""
+        self.chunks_sent = 0
+        """How often something came for the server."""
         self.connections = 0
         """How often somebody connected."""
         self.url = ""
@@ -60,6 +63,10 @@ class Proxy:
         """Become a black hole: connections stand and can be made, but nothing arrives any more."""
         self._open.clear()
 
+    def swallow(self) -> None:
+        """Let the connections that stand fall silent for ever; new ones work."""
+        self._swallowed |= self._writers
+
     def heal(self) -> None:
         """Pass bytes on again."""
         self._refusing = False
@@ -82,12 +89,16 @@ class Proxy:
             self._tasks.discard(task)
             for each in (writer, server_writer):
                 self._writers.discard(each)
+                self._swallowed.discard(each)
                 each.transport.abort()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, replies: bool = False) -> None:
         with suppress(OSError):
             while data := await source.read(65536):
                 await self._open.wait()
+                if sink in self._swallowed:
+                    continue
+                self.chunks_sent += not replies
                 if replies and self.replies_to_lose:
                     self.replies_to_lose -= 1
                     break

@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 
-import core.hub
+import core.redis
 from core.hub import Hub
+from core.redis import Redis as CoreRedis
 from core.settings import Limits, Settings
 from schemas.errors import Unavailable
 from tests.proxy import Proxy
@@ -46,13 +47,14 @@ def listener() -> Recorder:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Hub]:
-    hub = Hub(settings)
-    hub.start()
+    redis = CoreRedis(settings)
+    hub = Hub(redis, settings)
+    redis.start()
     try:
         yield hub
     finally:
         async with asyncio.timeout(20 * UNIT):
-            await hub.close()
+            await redis.close()
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
 async def far_hub(proxy: Proxy, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
     """A hub behind the proxy, which finds out in a few units that a connection is dead."""
     for name, units in {"_CONNECT_SECONDS": 5, "_PING_SECONDS": 1, "_SILENCE_SECONDS": 5}.items():
-        monkeypatch.setattr(core.hub, name, units * UNIT)
+        monkeypatch.setattr(core.redis, name, units * UNIT)
     async with running(replace(settings, redis_url=proxy.url)) as hub:
         await eventually(lambda: hub.listening)
         yield hub
@@ -143,13 +145,14 @@ async def test_the_confirmation_of_an_earlier_subscription_is_not_taken_for_the_
 
 
 async def test_a_subscription_before_the_start_is_made_then(settings: Settings, redis: Redis) -> None:
-    hub, listener = Hub(settings), Recorder()
+    core_redis, listener = CoreRedis(settings), Recorder()
+    hub = Hub(core_redis, settings)
     hub.subscribe(CHANNEL, listener)
-    hub.start()
+    core_redis.start()
     await hub.confirmed(CHANNEL)
     await redis.publish(CHANNEL, "one")
     await listener.hears(b"one")
-    await hub.close()
+    await core_redis.close()
 
 
 async def test_a_subscription_that_redis_does_not_confirm_is_unavailable(listener: Recorder) -> None:

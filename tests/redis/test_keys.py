@@ -17,6 +17,7 @@ import api.app
 import core.keys
 import core.redis
 import subscriber.app
+from core.resp import OnReply
 from tests.support import UNIT, Service, agent, eventually, make_settings, serve, support_in_chat, user_in_chat
 
 _ROW = re.compile(r"^\| (\S+) +\| (\S+) +\|", re.MULTILINE)
@@ -111,14 +112,15 @@ async def test_the_services_name_only_keys_of_the_table(
 async def test_all_keys_of_a_script_are_in_one_slot(
     chat_server: Service, subscriber_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[list[str]] = []
-    run = core.redis.Script.__call__
+    calls: list[Sequence[str]] = []
+    submit = core.redis.Redis.submit
 
-    async def recorded(script: core.redis.Script, keys: Sequence[str], *args: str | bytes | int) -> Any:
-        calls.append(list(keys))
-        return await run(script, keys, *args)
+    def recorded(redis: core.redis.Redis, arguments: Sequence[Any], on_reply: OnReply) -> None:
+        if arguments[0] == "EVALSHA":
+            calls.append(arguments[3 : 3 + arguments[2]])
+        submit(redis, arguments, on_reply)
 
-    monkeypatch.setattr(core.redis.Script, "__call__", recorded)
+    monkeypatch.setattr(core.redis.Redis, "submit", recorded)
     await converse(chat_server, subscriber_service)
     assert len({tuple(call) for call in calls}) >= 3, "chat, queue and rate"
     for keys in calls:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from redis.asyncio import Redis as Client
 
 from core.keys import chat_keys
 from core.redis import Redis
@@ -36,36 +37,34 @@ async def short_lived(core_redis: Redis, settings: Settings) -> ChatStore:
     return ChatStore(core_redis, replace(settings, chat_ttl_seconds=ttl, waiting_ttl_seconds=ttl))
 
 
-async def keys_of(redis: Redis, chat: Chat) -> list[str]:
-    return [
-        key.decode() async for key in redis.client.scan_iter(match=chat_keys(chat.chat_id).meta.replace("meta", "*"))
-    ]
+async def keys_of(client: Client, chat: Chat) -> list[str]:
+    return [key.decode() async for key in client.scan_iter(match=chat_keys(chat.chat_id).meta.replace("meta", "*"))]
 
 
-async def test_every_key_of_a_chat_has_an_end_and_it_is_the_same(store: ChatStore, core_redis: Redis) -> None:
+async def test_every_key_of_a_chat_has_an_end_and_it_is_the_same(store: ChatStore, client: Client) -> None:
     chat = await Chat.open(store)
     for step in STEPS.values():
         await step(chat)
-        ends = {await core_redis.client.pexpiretime(key) for key in await keys_of(core_redis, chat)}
+        ends = {await client.pexpiretime(key) for key in await keys_of(client, chat)}
         assert len(ends) == 1
         assert min(ends) > 0, "a key without an end"
 
 
-async def test_a_clock_that_goes_on_within_a_script_sets_no_two_ends(store: ChatStore, core_redis: Redis) -> None:
+async def test_a_clock_that_goes_on_within_a_script_sets_no_two_ends(store: ChatStore, client: Client) -> None:
     chat = await Chat.open(store)
     await chat.join_user()
     for number in range(500):  # so often that a millisecond begins within a script
         await chat.say(str(number))
-        async with core_redis.client.pipeline(transaction=False) as pipeline:
+        async with client.pipeline(transaction=False) as pipeline:
             for key in chat_keys(chat.chat_id)[:-1]:
                 pipeline.pexpiretime(key)
             assert len(set(await pipeline.execute())) == 1
 
 
-async def test_every_step_renews_the_chat(store: ChatStore, core_redis: Redis) -> None:
+async def test_every_step_renews_the_chat(store: ChatStore, client: Client) -> None:
     chat = await Chat.open(store)
     for step in STEPS.values():
-        await core_redis.client.pexpire(chat_keys(chat.chat_id).meta, 30_000)
+        await client.pexpire(chat_keys(chat.chat_id).meta, 30_000)
         await step(chat)
         assert await store.remaining_ms(chat.chat_id) in range(CHAT_SECONDS * 1000 - 5000, WAITING_SECONDS * 1000 + 1)
 
@@ -92,30 +91,32 @@ async def test_the_answer_to_a_join_tells_the_lifetime(store: ChatStore) -> None
     assert (await chat.join_support()).ttl_ms == CHAT_SECONDS * 1000
 
 
-async def test_nothing_is_left_of_an_expired_chat(short_lived: ChatStore, core_redis: Redis) -> None:
+async def test_nothing_is_left_of_an_expired_chat(short_lived: ChatStore, client: Client) -> None:
     chat = await Chat.open(short_lived)
     for step in STEPS.values():
         await step(chat)
     await eventually(chat.is_gone)
-    assert await keys_of(core_redis, chat) == []
+    assert await keys_of(client, chat) == []
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
-async def test_nothing_revives_an_expired_chat(short_lived: ChatStore, core_redis: Redis, step: Step) -> None:
+async def test_nothing_revives_an_expired_chat(short_lived: ChatStore, client: Client, step: Step) -> None:
     chat = await Chat.open(short_lived)
     await eventually(chat.is_gone)
     with pytest.raises(ChatGone):
         await step(chat)
-    assert await keys_of(core_redis, chat) == []
+    assert await keys_of(client, chat) == []
 
 
-async def test_a_chat_that_ends_while_many_speak_ends_whole(core_redis: Redis, settings: Settings) -> None:
+async def test_a_chat_that_ends_while_many_speak_ends_whole(
+    core_redis: Redis, client: Client, settings: Settings
+) -> None:
     # Each append races with the end of its chat: it renews all of it or finds nothing of it.
     moment = ChatStore(core_redis, replace(settings, chat_ttl_seconds=0.005, waiting_ttl_seconds=0.005))
     chats = [await Chat.open(moment, number) for number in range(200)]
     await asyncio.gather(*(chat.say("hey") for chat in chats), return_exceptions=True)
 
     async def all_gone() -> bool:
-        return not [key for chat in chats for key in await keys_of(core_redis, chat)]
+        return not [key for chat in chats for key in await keys_of(client, chat)]
 
     await eventually(all_gone)

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import decode_claim, decode_client_message, encode, encode_unstamped, frame_of, history_frame
+from schemas.codec import (
+    Unstamped,
+    decode_claim,
+    decode_client_message,
+    encode,
+    encode_unstamped,
+    frame_of,
+    history_frame,
+)
 from schemas.errors import InvalidFrame, UnknownType
 from schemas.messages import (
     ChatHistory,
@@ -147,9 +155,12 @@ def test_any_other_claim_is_malformed(sent: str) -> None:
 # What is stored.
 
 
-def stamped(body: bytes, place: int) -> bytes:
+def stamped(message: Unstamped, *, support_id: str | None = None) -> bytes:
     """Do as the script does that stores a message."""
-    return body[:place] + STAMP.encode() + body[place + len(STAMP) :]
+    body, support_place, time_place = message
+    support = f'"supportId":"{support_id}",'.encode() if support_id else b""
+    before_time = body[:support_place] + support + body[support_place:time_place]
+    return before_time + STAMP.encode() + body[time_place + len(STAMP) :]
 
 
 def stored(content: str, *, sender: Participant = "User", support_id: str | None = VIKA) -> StoredMessage:
@@ -164,27 +175,24 @@ def stored(content: str, *, sender: Participant = "User", support_id: str | None
 
 @given(content=st.text(), sender=participants, support_id=st.none() | st.just(VIKA))
 def test_any_text_survives_the_stamp(content: str, sender: Participant, support_id: str | None) -> None:
-    body, place = encode_unstamped(user_id=NIKA, support_id=support_id, content=content, sender=sender)
-    decoded = msgspec.json.decode(stamped(body, place), type=StoredMessage)
+    message = encode_unstamped(user_id=NIKA, content=content, sender=sender)
+    decoded = msgspec.json.decode(stamped(message, support_id=support_id), type=StoredMessage)
     assert decoded == stored(content, sender=sender, support_id=support_id)
 
 
 @pytest.mark.parametrize(
-    "content", [PLACEHOLDER, f'"{PLACEHOLDER}"', f'","timestamp":"{PLACEHOLDER}","from":"Support"', PLACEHOLDER * 3]
+    "content",
+    [PLACEHOLDER, f'"{PLACEHOLDER}"', f'","timestamp":"{PLACEHOLDER}","from":"Support"', PLACEHOLDER * 3, '"content":'],
 )
-def test_a_content_like_the_placeholder_is_left_alone(content: str) -> None:
-    body, place = encode_unstamped(user_id=NIKA, support_id=None, content=content, sender="User")
-    assert msgspec.json.decode(stamped(body, place), type=StoredMessage).content == content
+def test_a_content_like_the_places_is_left_alone(content: str) -> None:
+    message = encode_unstamped(user_id=NIKA, content=content, sender="User")
+    assert msgspec.json.decode(stamped(message, support_id=VIKA), type=StoredMessage).content == content
 
 
-def test_the_place_is_that_of_the_timestamp() -> None:
-    body, place = encode_unstamped(user_id=NIKA, support_id=VIKA, content="hey", sender="User")
-    assert body[place : place + len(STAMP)].decode() == PLACEHOLDER
-
-
-def test_the_supportId_is_left_out_while_there_is_no_agent() -> None:  # noqa: N802 - as on the wire
-    body, _ = encode_unstamped(user_id=NIKA, support_id=None, content="hey", sender="User")
-    assert list(json.loads(body)) == ["userId", "content", "timestamp", "from"]
+def test_the_keys_have_the_order_of_the_struct() -> None:
+    message = encode_unstamped(user_id=NIKA, content="hey", sender="User")
+    assert stamped(message, support_id=VIKA) == encode(stored("hey"))
+    assert list(json.loads(stamped(message))) == ["userId", "content", "timestamp", "from"]
 
 
 # Frames around what is stored already.

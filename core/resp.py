@@ -1,0 +1,159 @@
+"""One connection to Redis: commands out, replies and pushes in, all in the order of one byte stream (RESP3)."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import hiredis
+import structlog
+from redis.exceptions import ResponseError
+
+log = structlog.get_logger()
+
+Argument = str | bytes | int
+OnReply = Callable[[Any], None]
+"""Takes a reply, or the exception that came instead."""
+
+_NOTHING = object()
+
+
+class Command:
+    """A command on its way.
+
+    Args:
+        arguments: the command's name and what belongs to it.
+        on_reply: called once, with the reply or an exception.
+        deadline: by the loop's clock; nobody cares for the reply after it.
+        lasting: whether it is to be sent again on the next connection if this one is lost before the reply.
+        confirmation: the push that answers instead of a reply, as with subscriptions: its kind and its channel.
+    """
+
+    __slots__ = ("arguments", "confirmation", "deadline", "lasting", "on_reply")
+
+    def __init__(
+        self,
+        arguments: Sequence[Argument],
+        on_reply: OnReply,
+        *,
+        deadline: float = float("inf"),
+        lasting: bool = False,
+        confirmation: tuple[bytes, bytes] | None = None,
+    ) -> None:
+        self.arguments = arguments
+        self.on_reply = on_reply
+        self.deadline = deadline
+        self.lasting = lasting
+        self.confirmation = confirmation
+
+    def answer(self, reply: Any) -> None:
+        """Give the reply to the one who waits for it."""
+        try:
+            self.on_reply(reply)
+        except Exception as error:  # the others want their replies all the same
+            log.error("reply_failed", exc_info=error)
+
+    def abandon(self, error: Exception) -> None:
+        """Answer with an exception. The true reply, should it still come, goes nowhere."""
+        self.answer(error)
+        self.on_reply = ignore
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for the reply any more."""
+        return self.on_reply is ignore
+
+
+def ignore(_: object) -> None:
+    """Take what nobody needs."""
+
+
+class Resp(asyncio.Protocol):
+    """The connection. What is sent within one turn of the event loop leaves in one write.
+
+    Args:
+        on_push: takes every publication: `[b"message" or b"smessage", channel, payload]`.
+        on_error: takes the connection, a lasting command, and the error with which Redis answered it.
+    """
+
+    def __init__(self, on_push: Callable[[list[Any]], None], on_error: Callable[["Resp", Command, str], None]) -> None:
+        self.unanswered: deque[Command] = deque()
+        """What was sent, oldest first."""
+        self.lost = asyncio.Event()
+        """Set when the connection has ended; the lasting commands are in `unanswered` then."""
+        self.last_heard = 0.0
+        """When something came in, by the loop's clock."""
+        self._on_push = on_push
+        self._on_error = on_error
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader(notEnoughData=_NOTHING)
+        self._transport: asyncio.Transport
+        self._out: list[bytes] = []
+
+    def send(self, command: Command) -> None:
+        """Send a command. Its reply goes to its `on_reply`."""
+        packed = hiredis.pack_command(tuple(command.arguments))  # type: ignore[arg-type]  # the stub allows one item
+        self.unanswered.append(command)
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(packed)
+
+    def retry(self, command: Command) -> None:
+        """Have a command that was answered sent again, in its old place, on the next connection."""
+        self.unanswered.appendleft(command)
+        self.abort()
+
+    def abort(self) -> None:
+        """Cut the connection, now."""
+        self._transport.abort()
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        if not self._transport.is_closing():
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+
+    # Called by the event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.last_heard = self._loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        self.last_heard = self._loop.time()
+        reader = self._reader
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not _NOTHING:
+                self._take(reply)
+        except hiredis.ProtocolError as error:
+            log.error("redis_protocol_error", exc_info=error)
+            self.abort()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        for command in self.unanswered:
+            if not command.lasting:
+                command.abandon(ConnectionResetError("Redis has closed the connection"))
+        self.lost.set()
+
+    def _take(self, reply: Any) -> None:
+        if type(reply) is hiredis.PushNotification:
+            self._take_push(reply)
+            return
+        command = self.unanswered.popleft()
+        if type(reply) is not hiredis.ReplyError:
+            command.answer(reply)
+        elif command.lasting:
+            self._on_error(self, command, str(reply))
+        else:
+            command.answer(ResponseError(str(reply)))
+
+    def _take_push(self, push: list[Any]) -> None:
+        if push[0] in (b"smessage", b"message"):
+            self._on_push(push)
+        # Confirmations keep their place among the replies, so only the oldest command can be meant.
+        elif self.unanswered and self.unanswered[0].confirmation == (push[0], push[1]):
+            self.unanswered.popleft().answer(None)
+        else:
+            # Redis has ended a subscription by itself, as it does when a cluster's slot moves.
+            log.warning("redis_unexpected_push", kind=str(push[0]))
+            self.abort()
