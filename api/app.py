@@ -10,6 +10,7 @@ from api.chat import chat
 from api.live_chats import LiveChats
 from api.session import Services
 from api.users import Registrar, create_user, register_user
+from core.auth import AgentAuth
 from core.hub import Hub
 from core.join_queue import JoinQueue
 from core.rate import AddressRate
@@ -42,6 +43,7 @@ def create_app(settings: Settings) -> Litestar:
         route_handlers=[register_user, create_user, chat],
         dependencies={
             "services": Services(store, queue, chats),
+            "auth": AgentAuth.of_setting(settings.agent_jwt_key, settings.agent_jwt_audience),
             "registrar": Registrar(store, AddressRate(redis, settings.join_rate)),
         },
         lifespan=lifespan,

@@ -26,7 +26,9 @@ _CHAT = ChannelDefinition(
             operation_id="receiveFromParticipant",
             title="What a participant sends",
             description="A client sends one JSON object per text frame. The first is `Join`, within ten seconds. "
-            "A refused frame is answered with `Error`; three malformed ones in a row close the connection.",
+            "A refused frame is answered with `Error`; three malformed ones in a row close the connection. "
+            "A `Join` of a Support needs an agent's token at the handshake, where the server asks for one "
+            "(the security scheme `agentToken`).",
             messages=[message(Join), message(NewChatMessage)],
         ),
         OperationDefinition(

@@ -9,6 +9,7 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from api.session import ChatSession, Services
+from core.auth import AgentAuth
 from core.connection import Connection
 from core.connections import Connections
 from core.settings import Settings
@@ -21,6 +22,7 @@ async def chat(
     socket: WebSocket[Any, Any, Any],
     chatId: FromPath[str],
     services: NamedDependency[Services],
+    auth: NamedDependency[AgentAuth],
     settings: NamedDependency[Settings],
     connections: NamedDependency[Connections],
 ) -> None:
@@ -28,6 +30,6 @@ async def chat(
     if not _CHAT_ID.fullmatch(chatId):
         raise NotFoundException  # before the upgrade: refused with 403
     connection = Connection(socket, settings, connections, idle_grace=lambda: session.idle_grace())
-    session = ChatSession(chatId, connection, services)
+    session = ChatSession(chatId, connection, services, agent_of=lambda: auth.agent_of(socket))
     connection.expect(lambda: session.joined, settings.limits.first_frame_seconds)
     await connection.run(session.receive, session.leave)

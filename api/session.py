@@ -1,15 +1,26 @@
 """ChatSession: one WebSocket's life inside a chat. The rules of PROTOCOL section 3; knows no socket."""
 
 import secrets
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple, Protocol
 
 from api.live_chat import LiveChat, expired_frame
 from api.live_chats import LiveChats
+from core.auth import ANYBODY, Agent, close_at_expiry
 from core.join_queue import JoinQueue
 from core.store import ChatStore, JoinAttempt, Snapshot
 from schemas.codec import decode_client_message, encode, encode_unstamped, frame_of, history_frame
-from schemas.errors import AlreadyJoined, ChatGone, CloseCode, Forbidden, NotJoined, Unavailable
+from schemas.errors import (
+    AlreadyJoined,
+    ChatError,
+    ChatGone,
+    CloseCode,
+    Forbidden,
+    NotAuthenticated,
+    NotJoined,
+    Unavailable,
+)
 from schemas.messages import (
     Join,
     NewChatMessage,
@@ -59,12 +70,15 @@ class ChatSession:
         chat_id: of the address that was connected to.
         peer: the connection.
         services: shared by all sessions of the process.
+        agent_of: tells which agent the handshake shows, or raises `NotAuthenticated`; asked when a Support joins.
     """
 
-    def __init__(self, chat_id: str, peer: Peer, services: Services) -> None:
+    def __init__(self, chat_id: str, peer: Peer, services: Services, *, agent_of: Callable[[], Agent]) -> None:
         self._chat_id = chat_id
         self._peer = peer
         self._services = services
+        self._agent_of = agent_of
+        self._keep_open: Callable[[], None] = _nothing
         self._chat: LiveChat | None = None
         self._participant: Participant | None = None
         self._user_id = ""
@@ -112,6 +126,7 @@ class ChatSession:
 
     def leave(self) -> None:
         """End the session: the connection is gone."""
+        self._keep_open()
         if self._chat is not None:
             self._services.chats.leave(self._chat, self, self._participant)
             self._chat = None
@@ -121,12 +136,18 @@ class ChatSession:
     async def _join(self, args: UserJoin | SupportJoin) -> None:
         if self._participant is not None:
             raise AlreadyJoined("This connection has joined already.")
-        attempt = _attempt(args, self._peer.id)
+        try:
+            agent = self._agent_of() if isinstance(args, SupportJoin) else ANYBODY
+        except NotAuthenticated:
+            self._peer.close(CloseCode.NOT_AUTHENTICATED)
+            return
+        attempt = _attempt(args, self._peer.id, agent)
         chat = self._chat = self._services.chats.enter(self._chat_id, self)
         try:
             # Listening first and reading afterwards, so that nothing falls between the two.
             await self._services.chats.listening(chat)
-            snapshot = await self._services.store.join(self._chat_id, attempt)
+            async with self._held(args, agent):
+                snapshot = await self._services.store.join(self._chat_id, attempt)
             place = await self._bring_queue_in_step(args, snapshot)
         except BaseException as error:
             self.leave()
@@ -136,12 +157,34 @@ class ChatSession:
             if isinstance(error, Unavailable):
                 error.close = CloseCode.TRY_AGAIN_LATER
             raise
+        self._keep_open = close_at_expiry(agent, self._peer.close)
+        self._agent_of = _nobody  # and let go of the handshake
         self._participant = attempt.participant
         self._user_id = args.user_id
         self._support_id = snapshot.support_id if isinstance(args, SupportJoin) else None
         for frame in _answer(args, snapshot):
             self._peer.send(frame)
         chat.admit(self, snapshot, user_id=args.user_id, place=place)
+
+    @asynccontextmanager
+    async def _held(self, args: UserJoin | SupportJoin, agent: Agent) -> AsyncIterator[None]:
+        """Keep other agents from the user while an agent with a token joins for the first time.
+
+        Raises:
+            AlreadyClaimed: another agent's claim holds the user.
+        """
+        if agent is ANYBODY or args.support_id is not None:
+            yield
+            return
+        queue, claim_id = self._services.queue, agent.claim_id(self._peer.id)
+        held = await queue.hold(args.user_id, chat_id=self._chat_id, agent_id=agent.id, claim_id=claim_id)
+        try:
+            yield
+        except (ChatError, ChatGone):
+            if held:
+                with suppress(Unavailable):  # then the lease runs out
+                    await queue.release(args.user_id, claim_id=claim_id)
+            raise
 
     async def _bring_queue_in_step(self, args: UserJoin | SupportJoin, snapshot: Snapshot) -> int | None:
         """Let the user wait or be served, as the chat says; return the place in the queue while waiting.
@@ -203,7 +246,15 @@ class ChatSession:
         self._peer.close(CloseCode.CHAT_GONE)
 
 
-def _attempt(args: UserJoin | SupportJoin, connection_id: str) -> JoinAttempt:
+def _nobody() -> Agent:
+    raise NotAuthenticated
+
+
+def _nothing() -> None:
+    pass
+
+
+def _attempt(args: UserJoin | SupportJoin, connection_id: str, agent: Agent) -> JoinAttempt:
     if isinstance(args, UserJoin):
         return JoinAttempt(
             connection_id=connection_id,
@@ -214,7 +265,8 @@ def _attempt(args: UserJoin | SupportJoin, connection_id: str) -> JoinAttempt:
             joined=encode(UserJoined(user_id=args.user_id)),
         )
     # On a re-join the name is only carried: the stored one counts.
-    name = "" if args.support_user_name is None or args.support_id else clean_name(args.support_user_name)
+    given = None if args.support_id else agent.name or args.support_user_name
+    name = "" if given is None else clean_name(given)
     joined = SupportJoined(
         user_id=args.user_id,
         support_id=secrets.token_hex(16),
@@ -225,6 +277,7 @@ def _attempt(args: UserJoin | SupportJoin, connection_id: str) -> JoinAttempt:
         participant="Support",
         user_id=args.user_id,
         support_id=args.support_id,
+        agent_id=agent.id,
         joined=encode(joined),
         new_support_id=joined.support_id,
         support_user_name=joined.support_user_name,

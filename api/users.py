@@ -5,12 +5,15 @@ from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 
 from litestar import Request, get, post
+from litestar.connection import ASGIConnection
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
-from litestar.exceptions import PermissionDeniedException
+from litestar.exceptions import HTTPException, PermissionDeniedException
+from litestar.handlers.base import BaseRouteHandler
 from litestar.openapi.spec import Example
 from litestar.params import JSONBody, PathParameter
 
+from core.origin import is_cross_site
 from core.problems import DocumentedOperation, problems
 from core.rate import AddressRate
 from core.store import ChatStore
@@ -71,6 +74,8 @@ async def register_user(
     """Register a user: the seed's step 1."""
     if "prefetch" in request.headers.get("sec-purpose", ""):
         raise PermissionDeniedException("Registering is not for prefetching.")
+    if is_cross_site(request):
+        raise PermissionDeniedException("Registering is not for links and images of other sites.")
     return await registrar.register(request, _name_in(request))
 
 
@@ -83,6 +88,12 @@ def _name_in(request: _Request) -> str:
         raise InvalidContent("A name is UTF-8.") from None
 
 
+def _json_only(request: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    # The types that a browser's form can send need no CORS preflight.
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException("The body is to be application/json.", status_code=415)
+
+
 @post(
     "/users",
     operation_id="createUser",
@@ -90,7 +101,8 @@ def _name_in(request: _Request) -> str:
     summary="Register a user, with a token",
     response_description="The user may now chat, with the token.",
     response_headers=[_NO_STORE],
-    responses=problems(400, 429, 503),
+    guards=[_json_only],
+    responses=problems(400, 403, 413, 415, 429, 503),
     operation_class=DocumentedOperation,
 )
 async def create_user(

@@ -9,9 +9,10 @@ from inspect import getdoc
 from typing import Any, Final
 
 from litestar_asyncapi import ChannelDefinition, MessageDefinition, OperationDefinition
-from litestar_asyncapi.spec import MessageExample, Reference
+from litestar_asyncapi.spec import MessageExample, Reference, SecurityScheme, SecuritySchemeType
 from msgspec import Struct
 
+from core import subprotocol
 from core.keys import JOIN_CHANNEL
 from schemas.errors import CloseCode
 from schemas.examples import MESSAGE_EXAMPLES
@@ -26,6 +27,30 @@ REDIS: Final[dict[str, dict[str, Any]]] = {
     }
 }
 """The server of the Redis channels, by its key."""
+
+
+AGENT_SCHEME: Final = "agentToken"
+"""The security scheme of agents, by its key."""
+
+
+def security_schemes() -> dict[str, SecurityScheme | Reference]:
+    """Describe how an agent shows who it is."""
+    return {
+        AGENT_SCHEME: SecurityScheme(
+            type=SecuritySchemeType.HTTP,
+            scheme="bearer",
+            bearer_format="JWT",
+            description="Only where `LIVE_SUPPORT_AGENT_JWT_KEY` is set. A JWT with `sub`, `exp` and a `scope` that "
+            "contains `agent`, in the handshake: the header `Authorization: Bearer <jwt>`, or in a browser "
+            f"`new WebSocket(url, ['{subprotocol.V1}', '{subprotocol.BEARER}<jwt>'])`. "
+            "Without a valid one the connection is closed with 4501, and so it is when the token ends.",
+        )
+    }
+
+
+def agents_only() -> list[SecurityScheme | Reference]:
+    """Ask for an agent's token."""
+    return [Reference(ref=f"#/components/securitySchemes/{AGENT_SCHEME}")]
 
 
 def server(key: str) -> list[Reference]:

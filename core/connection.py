@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from litestar import WebSocket
 
+from core import subprotocol
 from core.asgi_transport import AsgiTransport
 from core.connections import NEVER, Connections
 from core.picows_protocol import DIRECT
@@ -208,7 +209,7 @@ class Connection:
             raise RuntimeError("A connection runs once.")
         self._receive, self._leave = receive, leave
         try:
-            await socket.accept()
+            await socket.accept(subprotocols=subprotocol.select(socket))
             extensions: dict[str, Any] = socket.scope.get("extensions") or {}
             attach = extensions.get(DIRECT)
             transport: Transport = attach(self) if attach else AsgiTransport(socket, self)

@@ -15,9 +15,10 @@ from litestar.typing import FieldDefinition
 from litestar_asyncapi import AsyncAPIConfig, AsyncAPIPlugin, ChannelDefinition
 from litestar_asyncapi.config import DocsConfig
 from litestar_asyncapi.plugins import AsyncAPIUIRenderPlugin
+from litestar_asyncapi.spec import Components
 from msgspec import Struct
 
-from core.asyncapi import REDIS
+from core.asyncapi import REDIS, security_schemes
 from schemas import messages
 from schemas.examples import MESSAGE_EXAMPLES
 from schemas.json_schema import json_schemas
@@ -86,6 +87,7 @@ def asyncapi(name: str, key: str, description: str, port: int, channels: Sequenc
                 **REDIS,
             },
             channels=list(channels),
+            components=Components(security_schemes=security_schemes()),
             docs=DocsConfig(render_plugins=[page]),
         )
     )

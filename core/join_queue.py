@@ -51,6 +51,7 @@ class JoinQueue:
         self._settings = settings
         self._enqueue = redis.script("queue", "enqueue")
         self._claim = redis.script("queue", "claim")
+        self._hold = redis.script("queue", "hold")
         self._release = redis.script("queue", "release")
         self._serve = redis.script("queue", "serve")
         self._forget = redis.script("queue", "forget")
@@ -90,6 +91,20 @@ class JoinQueue:
             raise AlreadyClaimed("Another agent has this user.")
         if outcome == b"not_waiting":
             raise NotWaiting("This user does not wait.")
+
+    async def hold(self, user_id: str, *, chat_id: str, agent_id: str, claim_id: str) -> bool:
+        """Claim a user whom no agent has, as an agent who is about to join the chat.
+
+        Returns:
+            Whether this claim holds the user now; False when an earlier one of the agent's does, or nobody waits.
+
+        Raises:
+            AlreadyClaimed: another agent's claim holds the user.
+        """
+        outcome = await self._hold(QUEUE, user_id, chat_id, agent_id, claim_id, self._settings.claim_lease_ms)
+        if outcome == b"claimed":
+            raise AlreadyClaimed("Another agent has this user.", close=CloseCode.ALREADY_CLAIMED)
+        return bool(outcome == b"won")
 
     async def release(self, user_id: str, *, claim_id: str) -> None:
         """Give a claimed user back to the queue, at the old place."""

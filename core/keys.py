@@ -20,7 +20,7 @@
 
 The braces are part of the name: all keys of one call share a hash tag, so they live in one cluster slot.
 Fields of `meta`: userId, username, tokenHash; joined (the connection of the User's first `Join`); supportId,
-supportUserName; offset (last entry of the log), messages, bytes, micros (of the last message).
+supportUserName, agent (a hash of the Support's token's `sub`); offset (last entry of the log), messages, bytes, micros (of the last message).
 """
 
 from typing import NamedTuple
@@ -61,5 +61,5 @@ QUEUE = QueueKeys(*(f"live-support:{{joins}}:{name}" for name in QueueKeys._fiel
 
 
 def rate_key(address: str) -> str:
-    """Name the bucket of a client address."""
+    """Name the bucket of a client address, or of the network that counts as one."""
     return f"live-support:rate:{{{address}}}"

@@ -48,8 +48,8 @@ def configure(settings: Settings) -> None:
 
 
 def _no_client_faults(record: logging.LogRecord) -> bool:
-    # uvicorn logs a traceback for each frame that is not UTF-8, so any client could fill the disk.
-    return not record.getMessage().startswith("Invalid UTF-8 sequence")
+    # uvicorn logs these for each bad frame or request, the first with a traceback, so any client could fill the disk.
+    return not record.getMessage().startswith(("Invalid UTF-8 sequence", "Invalid HTTP request"))
 
 
 def short(secret_id: str) -> str:

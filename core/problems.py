@@ -15,21 +15,31 @@ from litestar.plugins.problem_details import (
     ProblemDetailsPlugin,
 )
 
-from schemas.errors import ChatError, InvalidContent, RateLimited, TooLarge, Unavailable
+from schemas.errors import ChatError, ErrorCode, InvalidContent, RateLimited, TooLarge, Unavailable
 from schemas.messages import Problem
 
 log = structlog.get_logger()
 
 _STATUS = {InvalidContent: 400, TooLarge: 400, RateLimited: 429, Unavailable: 503}
 _RETRY_AFTER = (429, 503)
+_CODES: dict[int, ErrorCode] = {403: "forbidden", 413: "too_large", 429: "rate_limited"}
 _DOCUMENTED: dict[int, tuple[str, dict[str, str]]] = {
     400: (
         "The name or the body is not allowed.",
         {"detail": "A name has 1..64 characters.", "code": "invalid"},
     ),
     403: (
-        "Browsers may not prefetch this address: it would open a chat for nobody.",
-        {"detail": "Registering is not for prefetching."},
+        "The page's origin is not allowed, or a browser was led here by prefetching or by a page of another site: "
+        "that would open a chat for nobody.",
+        {"detail": "This origin is not allowed.", "code": "forbidden"},
+    ),
+    413: (
+        "The body is too large.",
+        {"detail": "Request Entity Too Large", "code": "too_large"},
+    ),
+    415: (
+        "The body is not said to be JSON.",
+        {"detail": "The body is to be application/json.", "code": "invalid"},
     ),
     429: (
         "Too many registrations from this address.",
@@ -50,6 +60,9 @@ def problems_plugin() -> ProblemDetailsPlugin:
             exception_to_problem_detail_map={
                 ChatError: _refused,
                 HTTPException: _http_error,
+                # What msgspec raises besides its own errors on a hostile body.
+                RecursionError: _no_json,
+                UnicodeError: _no_json,
                 Exception: _internal_error,
             }
         )
@@ -65,13 +78,24 @@ def _refused(error: ChatError) -> ProblemDetailsException:
 
 
 def _http_error(error: HTTPException) -> ProblemDetailsException:
-    # Litestar's own conversion calls the sentence the title and the phrase the detail.
-    return _problem(error.status_code, error.detail, headers=error.headers, extra=error.extra)
+    # Litestar's own conversion calls the sentence the title and the phrase the detail. What it says beyond these is
+    # left out: `extra` repeats keys and values of the request, and is not documented.
+    return _problem(error.status_code, error.detail, headers=error.headers, extra={"code": _code(error.status_code)})
+
+
+def _no_json(_: Exception) -> ProblemDetailsException:
+    return _problem(400, "The body is not valid JSON.", extra={"code": "invalid"})
+
+
+def _code(status: int) -> ErrorCode:
+    if status in _CODES:
+        return _CODES[status]
+    return "invalid" if status < 500 else "unavailable"
 
 
 def _internal_error(error: Exception) -> ProblemDetailsException:
     log.error("request_failed", exc_info=error)
-    return _problem(500, "The server failed to answer.")
+    return _problem(500, "The server failed to answer.", extra={"code": "unavailable"})
 
 
 def _problem(status: int, detail: str, **more: Any) -> ProblemDetailsException:

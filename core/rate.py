@@ -1,5 +1,6 @@
 """Rates: a bucket for one connection in this process, and one for a client address in Redis."""
 
+from core.address import network
 from core.keys import rate_key
 from core.redis import Redis
 from core.settings import Rate
@@ -38,4 +39,4 @@ class AddressRate:
             Unavailable: Redis gives no definite answer.
         """
         interval_us = max(1, round(self._rate.interval_seconds * 1_000_000))
-        return int(await self._take([rate_key(address)], interval_us, self._rate.count))
+        return int(await self._take([rate_key(network(address))], interval_us, self._rate.count))

@@ -1,6 +1,7 @@
 """The scaffolding that both services share: the Litestar app with its docs pages, and how it is run."""
 
 import gc
+import resource
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -17,6 +18,7 @@ from litestar_asyncapi import ChannelDefinition
 from core import docs_pages, logs
 from core.connections import Connections
 from core.health import health
+from core.http_protocol import http_protocol
 from core.hub import Hub
 from core.origin import LOCALHOST, OriginGuard
 from core.picows_protocol import PicowsProtocol
@@ -27,6 +29,7 @@ from core.websocket import WebSocketProtocol
 
 log = structlog.get_logger()
 
+_OTHER_FILES = 256
 # Allocations minus deallocations until the young are collected, and how many young collections make one of the
 # next age. The defaults, 700 and 10, fit programs that allocate less than one per message and connection.
 _GC_YOUNG, _GC_OLDER = 50_000, 20
@@ -92,6 +95,7 @@ def build_service(
             docs_pages.asyncapi(name, key, description, port, channels),
             problems_plugin(),
         ],
+        request_max_body_size=settings.limits.body_bytes,
         lifespan=[life],
         logging_config=None,
     )
@@ -117,10 +121,23 @@ def run_service(create_app: Callable[[Settings], Litestar], settings: Settings, 
         The exit code: 0 after a stop by signal, 1 when the service could not start.
     """
     logs.configure(settings)
+    _raise_file_limit(settings.max_connections)
     server = uvicorn.Server(server_config(create_app(settings), settings, port))
     _spare_collector()
     server.run()
     return 0 if server.started else 1
+
+
+def _raise_file_limit(connections: int) -> None:
+    # Each connection is an open file, and the usual soft limit is 1024. When files run out no connection is accepted
+    # at all, the health check's neither.
+    wanted = connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if most < wanted:
+        log.warning("file_limit_is_low", limit=hard, wanted=wanted)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _spare_collector() -> None:
@@ -141,10 +158,12 @@ def server_config(app: Litestar, settings: Settings, port: int) -> uvicorn.Confi
         host=settings.host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=http_protocol(settings),
         ws=cast(Any, partial(_PROTOCOLS[settings.websocket], limits=settings.limits)),
         ws_max_size=settings.limits.frame_bytes,
         ws_per_message_deflate=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=round(settings.limits.drain_seconds),
         access_log=False,
         log_config=None,

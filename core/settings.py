@@ -1,8 +1,8 @@
 """Settings and limits: one frozen struct, read once from the environment (PROTOCOL section 8)."""
 
 import re
-from collections.abc import Mapping
-from ipaddress import ip_address
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -41,11 +41,49 @@ class Rate:
         return self._text
 
 
+class Network(str):
+    """An address or a network in CIDR form, such as "127.0.0.1" or "10.0.0.0/8"."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> "Network":
+        try:
+            ip_network(text)
+        except ValueError:
+            raise ValueError("Expected an IP address, or a network as 10.0.0.0/8") from None
+        return super().__new__(cls, text)
+
+
+class Secret(str):
+    """A text that does not show itself in a log or a traceback."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
 class Limits(Struct, frozen=True, kw_only=True):
     """Bounds that are no settings: nobody needs to change them to run the system, tests do."""
 
     frame_bytes: int = 64 * 1024
     """An incoming WebSocket message larger than this closes with 1009."""
+    head_bytes: int = 16 * 1024
+    """A request whose line and headers are larger is refused."""
+    head_seconds: float = 5
+    """A request's head must be there so long after the connection, or after the last answer."""
+    body_bytes: int = 16 * 1024
+    """A request with a larger body is refused."""
+    body_seconds: float = 10
+    """A request's body must be there so long after its head."""
+    pipelined_requests: int = 8
+    """Requests of one connection that wait for the answer to an earlier one."""
+    read_seconds: float = 20
+    """An HTTP peer that does not go on reading an answer for so long is cut off."""
+    linger_seconds: float = 5
+    """An HTTP peer that does not read the end of an answer for so long after it is cut off."""
+    connections_per_address: int = 100
+    """The default of `CONNECTIONS_PER_ADDRESS` where it applies."""
     first_frame_seconds: float = 10
     """A chat connection that has not joined by then is closed."""
     malformed_in_a_row: int = 3
@@ -109,10 +147,20 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bytes of stored messages that one chat may hold."""
     allowed_origins: tuple[Origin, ...] = field(default=(), name="ALLOWED_ORIGINS")
     """Origins of pages that may connect, separated by commas (default: same host; on loopback any localhost)."""
+    agent_jwt_key: Secret | None = field(default=None, name="AGENT_JWT_KEY")
+    """Checks agents' tokens: an HS256 secret, or public keys as PEM or JWKS, or the path of a file with such keys."""
+    agent_jwt_audience: str | None = field(default=None, name="AGENT_JWT_AUDIENCE")
+    """What `aud` of an agent's token must contain; unset, a token with an `aud` is refused."""
     anonymous_agents: bool = field(default=False, name="ANONYMOUS_AGENTS")
     """Allow agents without a token on other than loopback addresses."""
     websocket: Literal["picows", "uvicorn"] = field(default="picows", name="WEBSOCKET")
     """WebSocket layer: picows, or uvicorn's own, which takes more than twice the time for a frame."""
+    max_connections: Annotated[int, Meta(ge=1)] = field(default=10_000, name="MAX_CONNECTIONS")
+    """Open connections of one process, WebSockets and others."""
+    connections_per_address: Annotated[int, Meta(ge=1)] | None = field(default=None, name="CONNECTIONS_PER_ADDRESS")
+    """The same of one client address (default: 100; no bound on loopback, but behind `TRUSTED_PROXIES`)."""
+    trusted_proxies: tuple[Network, ...] = field(default=(), name="TRUSTED_PROXIES")
+    """Addresses or networks, separated by commas, whose `X-Forwarded-For` names the client."""
     log_level: Literal["debug", "info", "warning", "error"] = field(default="info", name="LOG_LEVEL")
     """Least severe level that is logged."""
     log_format: Literal["console", "json"] = field(default="console", name="LOG_FORMAT")
@@ -128,6 +176,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def most_per_address(self) -> int | None:
+        """How many connections one client address may have; None for any number.
+
+        On loopback all clients have the same address, unless a proxy tells theirs.
+        """
+        if self.connections_per_address is None and self.on_loopback and not self.trusted_proxies:
+            return None
+        return self.connections_per_address or self.limits.connections_per_address
 
     @property
     def chat_ttl_ms(self) -> int:
@@ -154,8 +212,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Read the settings from environment variables; empty ones count as unset.
 
         Raises:
-            SettingsError: a value is wrong, a variable with our prefix is unknown, or agents without tokens
-                could be reached from other machines.
+            SettingsError: a value is wrong, a variable with our prefix is unknown, or anybody on other machines
+                could be an agent.
         """
         given = {
             name.removeprefix(PREFIX).upper(): value.strip()
@@ -168,11 +226,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise SettingsError(_explain(str(error))) from None
         if settings.redis_url is not None:
             _check_redis_url(settings.redis_url)
-        if not settings.on_loopback and not settings.anonymous_agents:
-            raise SettingsError(
-                f"{PREFIX}HOST: {settings.host} is not a loopback address, and agents need no token;"
-                f" set {PREFIX}ANONYMOUS_AGENTS=true if every client may be an agent"
-            )
+        _check_agents(settings)
         return settings
 
 
@@ -190,18 +244,39 @@ def _check_redis_url(url: str) -> None:
         raise SettingsError(f"{PREFIX}REDIS_URL: {error}") from None
 
 
+def _check_agents(settings: Settings) -> None:
+    key = settings.agent_jwt_key
+    if key is not None:
+        if settings.anonymous_agents:
+            raise SettingsError(f"{PREFIX}ANONYMOUS_AGENTS: contradicts {PREFIX}AGENT_JWT_KEY")
+        # Not at the top, as above.
+        from core.auth import UnusableKey, load_keys
+
+        try:
+            load_keys(key)
+        except UnusableKey as error:
+            raise SettingsError(f"{PREFIX}AGENT_JWT_KEY: {error}") from None
+    elif settings.agent_jwt_audience is not None:
+        raise SettingsError(f"{PREFIX}AGENT_JWT_AUDIENCE: needs {PREFIX}AGENT_JWT_KEY")
+    elif not settings.on_loopback and not settings.anonymous_agents:
+        raise SettingsError(
+            f"{PREFIX}HOST: {settings.host} is not a loopback address, and agents need no token;"
+            f" set {PREFIX}AGENT_JWT_KEY, or {PREFIX}ANONYMOUS_AGENTS=true if every client may be an agent"
+        )
+
+
 def _split(given: dict[str, str]) -> dict[str, Any]:
-    origins = given.get("ALLOWED_ORIGINS")
-    if origins is None:
-        return {**given}
-    return {
-        **given,
-        "ALLOWED_ORIGINS": [origin.strip().rstrip("/") for origin in origins.split(",") if origin.strip()],
-    }
+    lists = {"ALLOWED_ORIGINS", "TRUSTED_PROXIES"}
+    return {name: _parts(text) if name in lists else text for name, text in given.items()}
 
 
-def _decode(_: type[Rate], value: str) -> Rate:
-    return Rate(value)
+def _parts(text: str) -> list[str]:
+    # A page's address ends with a slash, its origin does not.
+    return [part.strip().rstrip("/") for part in text.split(",") if part.strip()]
+
+
+def _decode(kind: Callable[[str], Any], value: str) -> Any:
+    return kind(value)
 
 
 def _explain(error: str) -> str:

@@ -37,6 +37,8 @@ class JoinAttempt(Struct, frozen=True, kw_only=True):
     user_id: str
     support_id: str | None = None
     token: str | None = None
+    agent_id: str = ""
+    """Of the agent whose token a Support shows: only that one may join again."""
     joined: bytes
     """The args of `Joined`, appended if this is the participant's first join."""
     new_support_id: str = ""
@@ -104,6 +106,7 @@ class ChatStore:
             self._settings.chat_ttl_ms,
             self._settings.waiting_ttl_ms,
             self._settings.limits.connections_per_participant,
+            attempt.agent_id,
         )
         outcome: Literal[b"gone", b"forbidden", b"claimed", b"unnamed", b"first", b"again"] = reply[0]
         match outcome:

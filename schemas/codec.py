@@ -25,18 +25,35 @@ _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 # UnicodeError, and deep nesting raises RecursionError even inside a key that is skipped.
 _DECODE_ERRORS = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
+# Deep nesting uses up the decoder's stack. Our messages open two objects; the rest is for keys that we do not know.
+_OPENED_MAX = 32
+# What is shorter cannot nest deeply enough to do harm.
+_SHORT = 512
+
 
 def decode_client_message(frame: bytes) -> ClientMessage:
     """Decode one text frame of `/chat/{chatId}`.
 
     Raises:
         UnknownType: the envelope is right, but its `type` is none of ours.
-        InvalidFrame: no JSON, a missing key, or args of the wrong shape.
+        InvalidFrame: no JSON, a missing key, args of the wrong shape, or nested too deeply.
     """
+    if len(frame) > _SHORT and _opened(frame) > _OPENED_MAX:
+        raise InvalidFrame("The frame has too many objects and arrays.")
     try:
         return _client_decoder.decode(frame)
     except _DECODE_ERRORS as error:
         raise _explain(frame, error) from None
+
+
+def _opened(frame: bytes) -> int:
+    """Count the objects and arrays of a frame; while there are few, braces in strings count, too."""
+    count = frame.count(b"{") + frame.count(b"[")
+    if count <= _OPENED_MAX:
+        return count
+    # The braces in what people write do not count: without escapes, every other part is outside of strings.
+    outside = b"".join(frame.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+    return outside.count(b"{") + outside.count(b"[")
 
 
 def _explain(frame: bytes, error: Exception) -> UnknownType | InvalidFrame:

@@ -14,6 +14,7 @@ ChatError                    a frame or a join was refused; has an `Error` code,
  ├── ChatFull                chat_full
  └── Unavailable             unavailable      closes with 1013 on a `Join`
 ChatGone                     the chat is unknown or expired: `ChatExpired`, then 4510
+NotAuthenticated             an agent without a valid token: closes with 4501
 """
 
 from enum import IntEnum
@@ -64,6 +65,7 @@ class CloseCode(IntEnum):
     SLOW_CONSUMER = 4008, "slow consumer"
     IDLE = 4408, "idle"
     MALFORMED = 4500, "malformed messages"
+    NOT_AUTHENTICATED = 4501, "not authenticated"
     FORBIDDEN = 4503, "not this participant"
     REPLACED = 4509, "replaced by a newer connection"
     CHAT_GONE = 4510, "chat unknown or expired"
@@ -156,3 +158,7 @@ class Unavailable(ChatError):
 
 class ChatGone(Exception):
     """Raised when the chat is unknown or expired."""
+
+
+class NotAuthenticated(Exception):
+    """Raised when a connection has no token that makes it an agent's now."""

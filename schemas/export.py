@@ -115,7 +115,10 @@ def _asyncapi(apps: Sequence[Any]) -> dict[str, Any]:
         "info": documents[0]["info"] | {"title": "Live support", "description": services},
         "defaultContentType": documents[0]["defaultContentType"],
         **{part: _merged([document[part] for document in documents]) for part in ("servers", "channels", "operations")},
-        "components": {"schemas": _merged([document["components"]["schemas"] for document in documents])},
+        "components": {
+            part: _merged([document["components"][part] for document in documents])
+            for part in ("schemas", "securitySchemes")
+        },
     }
 
 

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from litestar import Litestar
 
+from core.auth import AgentAuth
 from core.hub import Hub
 from core.join_queue import JoinQueue
 from core.redis import Redis
@@ -37,7 +38,11 @@ def create_app(settings: Settings) -> Litestar:
         redis=redis,
         hub=hub,
         route_handlers=[joins],
-        dependencies={"view": view, "queue": queue},
+        dependencies={
+            "view": view,
+            "queue": queue,
+            "auth": AgentAuth.of_setting(settings.agent_jwt_key, settings.agent_jwt_audience),
+        },
         lifespan=lifespan,
         channels=channels.CHANNELS,
     )

@@ -3,7 +3,7 @@
 from litestar_asyncapi import ChannelDefinition, MessageDefinition, OperationDefinition
 from litestar_asyncapi.spec import MessageExample
 
-from core.asyncapi import close_codes, join_channel, message, server
+from core.asyncapi import agents_only, close_codes, join_channel, message, server
 from schemas.errors import CloseCode
 from schemas.examples import CLAIM
 from schemas.json_schema import json_schemas
@@ -20,6 +20,7 @@ _JOINS = ChannelDefinition(
             action="receive",
             operation_id="receiveClaim",
             title="What an agent sends",
+            security=agents_only(),
             description="The agent's click. Exactly one agent wins, and hears nothing; the others get "
             "`Error` `already_claimed`. The user comes back unless the agent joins the chat before the "
             "claim's lease ends.",
@@ -38,9 +39,10 @@ _JOINS = ChannelDefinition(
             action="send",
             operation_id="sendToAgent",
             title="What an agent is told",
+            security=agents_only(),
             description="First every waiting user, oldest first, then each new one: once per stay in the "
             "queue. A `JoinRequest` comes bare, without the envelope of the other messages.\n\n"
-            + close_codes(code for code in CloseCode if code <= CloseCode.MALFORMED),
+            + close_codes(code for code in CloseCode if code <= CloseCode.NOT_AUTHENTICATED),
             messages=[message(JoinRequest), message(Error)],
         ),
     ],

@@ -9,12 +9,13 @@ import structlog
 from litestar import WebSocket, websocket
 from litestar.di import NamedDependency
 
+from core.auth import AgentAuth, close_at_expiry
 from core.connection import Connection
 from core.connections import Connections
 from core.join_queue import JoinQueue
 from core.settings import Settings
 from schemas.codec import decode_claim
-from schemas.errors import AlreadyClaimed, NotWaiting, Unavailable
+from schemas.errors import AlreadyClaimed, CloseCode, NotAuthenticated, NotWaiting, Unavailable
 from subscriber.waiting_view import WaitingView
 
 log = structlog.get_logger()
@@ -64,23 +65,42 @@ class AgentSession:
             log.warning("release_failed")  # the leases run out
 
 
+def _ignore(_: bytes) -> None:
+    pass
+
+
+def _nothing() -> None:
+    pass
+
+
 @websocket("/joins")
 async def joins(
     socket: WebSocket[Any, Any, Any],
     view: NamedDependency[WaitingView],
     queue: NamedDependency[JoinQueue],
+    auth: NamedDependency[AgentAuth],
     settings: NamedDependency[Settings],
     connections: NamedDependency[Connections],
 ) -> None:
     """Follow the waiting users as an agent, and claim them."""
+    try:
+        agent = auth.agent_of(socket)
+    except NotAuthenticated:
+        # Accepted first: a browser is not told why a handshake has failed.
+        stranger = Connection(socket, settings, connections)
+        stranger.close(CloseCode.NOT_AUTHENTICATED)
+        await stranger.run(_ignore, _nothing)
+        return
     connection = Connection(socket, settings, connections, refill=lambda: feed.take())
     # So that an agent who comes right after a claim is not shown the user. If Redis is away, what is known must do.
     with suppress(Unavailable):
         await view.refresh()
     feed = view.open_feed(connection.wake)
-    session = AgentSession(connection.id, queue, settings.claim_lease_seconds)
+    session = AgentSession(agent.claim_id(connection.id), queue, settings.claim_lease_seconds)
+    keep_open = close_at_expiry(agent, connection.close)
 
     def leave() -> Coroutine[Any, Any, None]:
+        keep_open()
         view.close_feed(feed)
         return session.leave()
 

@@ -39,7 +39,8 @@ settings = Settings(
     chat_max_messages=10**9,
     chat_max_bytes=10**12,
 )
-redis, hub = Redis(settings), Hub(settings)
+redis = Redis(settings)
+hub = Hub(redis, settings)
 store = ChatStore(redis, settings)
 
 Outbox = asyncio.Queue[str]
@@ -54,7 +55,7 @@ class Chat:
     def publication(self, payload: bytes) -> None:
         """Pass an entry of the log on to everybody."""
         _, kind, body = payload.split(b" ", 2)
-        frame = frame_of(kind.decode(), body)
+        frame = frame_of(kind.decode(), body).decode()
         for outbox in self.outboxes:
             outbox.put_nowait(frame)
 
@@ -75,12 +76,12 @@ async def chat(socket: WebSocket) -> None:
     connection_id, count = secrets.token_hex(8), 0
     try:
         while True:
-            match decode_client_message(await socket.receive_text()):
+            match decode_client_message((await socket.receive_text()).encode()):
                 case Join(args):
                     outbox.put_nowait(await join(chat_id, args))
                 case NewChatMessage(args):
                     count += 1
-                    await say(chat_id, f"{connection_id}:{count}", args)
+                    say(chat_id, f"{connection_id}:{count}", args)
     except WebSocketDisconnect:
         pass
     finally:
@@ -113,11 +114,16 @@ async def join(chat_id: str, args: UserJoin | SupportJoin) -> str:
     return encode(Joined(SupportJoined(args.user_id, secrets.token_hex(16), args.support_user_name or ""))).decode()
 
 
-async def say(chat_id: str, message_id: str, args: NewUserMessage | NewSupportMessage) -> None:
+def say(chat_id: str, message_id: str, args: NewUserMessage | NewSupportMessage) -> None:
     """Store a message and publish it."""
     sender: Participant = "Support" if isinstance(args, NewSupportMessage) else "User"
-    body, place = encode_unstamped(user_id=args.user_id, support_id=None, content=args.content, sender=sender)
-    await store.append(chat_id, message_id, support_id=None, body=body, place=place)
+    message = encode_unstamped(user_id=args.user_id, content=args.content, sender=sender)
+    store.append(chat_id, message_id, message, _stored)
+
+
+def _stored(error: Exception | None) -> None:
+    if error is not None:
+        raise error
 
 
 async def write(socket: WebSocket, outbox: Outbox) -> None:
@@ -129,9 +135,8 @@ async def write(socket: WebSocket, outbox: Outbox) -> None:
 @asynccontextmanager
 async def lifespan(_: Starlette) -> AsyncIterator[None]:
     """Listen to Redis while the app runs."""
-    hub.start()
+    redis.start()
     yield
-    await hub.close()
     await redis.close()
 
 

@@ -2,12 +2,13 @@
 -- ARGV  1 connection  2 participant  3 userId  4 given supportId, or ''  5 token hash, or ''
 --       6 args of Joined, to append on a first Join  7 new supportId  8 supportUserName, or ''
 --       9 chat TTL in ms  10 waiting TTL in ms  11 connections per participant
+--       12 the Support's agent, or ''
 -- Returns {'gone' | 'forbidden' | 'claimed' | 'unnamed'}
 --      or {'first' | 'again', supportId, supportUserName, 'joined' | '' (the User), TTL in ms, kind, body, kind, body ...}
 -- A repeated call of the same connection gets the same answer and appends nothing.
 
 local connection, participant, user, given = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local meta = redis.call('HMGET', KEYS[1], 'userId', 'tokenHash', 'joined', 'supportId', 'supportUserName')
+local meta = redis.call('HMGET', KEYS[1], 'userId', 'tokenHash', 'joined', 'supportId', 'supportUserName', 'agent')
 local joined, support, support_name = meta[3] or '', meta[4] or '', meta[5] or ''
 
 if not meta[1] then return {'gone'} end
@@ -24,7 +25,7 @@ else
   if given == '' then
     if not first then return {'claimed'} end
     if ARGV[8] == '' then return {'unnamed'} end
-  elseif first or given ~= support then
+  elseif first or given ~= support or (meta[6] or '') ~= ARGV[12] then
     return {'forbidden'}
   end
 end
@@ -35,7 +36,7 @@ if first and not repeated then
     redis.call('HSET', KEYS[1], 'joined', connection)
   else
     support, support_name = ARGV[7], ARGV[8]
-    redis.call('HSET', KEYS[1], 'supportId', support, 'supportUserName', support_name)
+    redis.call('HSET', KEYS[1], 'supportId', support, 'supportUserName', support_name, 'agent', ARGV[12])
   end
   append('Joined', ARGV[6])
 end

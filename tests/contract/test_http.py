@@ -46,19 +46,35 @@ async def test_a_name_that_is_not_allowed(chat_server: Service, name: str) -> No
     assert assert_documented("GET", "/user/join/{userName}", response)["code"] == "invalid"
 
 
-@pytest.mark.parametrize("content", ['{"username":" "}', "{}", '{"username":7}', "{", ""])
-async def test_a_body_that_is_not_allowed(chat_server: Service, content: str) -> None:
+BODIES = [b'{"username":" "}', b"{}", b'{"username":7}', b"{", b"", b'{"username":"\xff"}', b"[" * 10_000]
+
+
+@pytest.mark.parametrize("content", BODIES)
+async def test_a_body_that_is_not_allowed(chat_server: Service, content: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     response = await http("POST", f"{chat_server.http}/users", content=content, headers=headers)
     assert response.status_code == 400
-    assert_documented("POST", "/users", response)
+    problem = assert_documented("POST", "/users", response)
+    assert set(problem) == {"status", "title", "detail", "code"}
+    assert problem["code"] == "invalid"
+
+
+async def test_a_body_that_is_too_large_or_of_another_type(chat_server: Service) -> None:
+    for content, content_type, status, code in (
+        (b" " * 16_385, "application/json", 413, "too_large"),
+        (b"username=Nika", "application/x-www-form-urlencoded", 415, "invalid"),
+    ):
+        headers = {"Content-Type": content_type}
+        response = await http("POST", f"{chat_server.http}/users", content=content, headers=headers)
+        assert response.status_code == status
+        assert assert_documented("POST", "/users", response)["code"] == code
 
 
 async def test_prefetching(chat_server: Service) -> None:
     headers = {"Sec-Purpose": "prefetch;prerender"}
     response = await http("GET", f"{chat_server.http}/user/join/Nika", headers=headers)
     assert response.status_code == 403
-    assert_documented("GET", "/user/join/{userName}", response)
+    assert assert_documented("GET", "/user/join/{userName}", response)["code"] == "forbidden"
 
 
 async def test_registering_too_often(redis_url: str) -> None:
@@ -73,7 +89,7 @@ async def test_registering_too_often(redis_url: str) -> None:
 async def test_without_redis() -> None:
     settings = make_settings("redis://127.0.0.1:1", limits=Limits(store_seconds=UNIT))
     transport = httpx.ASGITransport(cast(Any, api.app.create_app(settings)))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         response = await client.get("/user/join/Nika")
         assert response.status_code == 503
         assert assert_documented("GET", "/user/join/{userName}", response)["code"] == "unavailable"
@@ -104,5 +120,5 @@ async def test_a_failure_of_the_server_tells_nothing_of_its_cause() -> None:
         response = await client.get("/")
     assert response.status_code == 500
     assert response.headers["content-type"] == "application/problem+json"
-    assert set(response.json()) == {"status", "title", "detail"}
+    assert set(response.json()) == {"status", "title", "detail", "code"}
     assert "the cause" not in response.text

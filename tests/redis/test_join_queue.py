@@ -11,7 +11,7 @@ from core.redis import Redis as CoreRedis
 from core.settings import Limits, Settings
 from schemas.errors import AlreadyClaimed, NotWaiting, Unavailable
 from tests.support import DEADLINE, replace
-from tests.waiting import ANA, LEO, NIKA, chat_of, enqueue, entries, stay_of, version, waiting
+from tests.waiting import ANA, LEO, NIKA, chat_of, end_lease, enqueue, entries, stay_of, version, waiting
 
 # Waiting.
 
@@ -167,3 +167,40 @@ async def test_a_forgotten_user_may_wait_again_at_the_end(queue: JoinQueue) -> N
         await queue.claim(NIKA, claim_id="a")
     await enqueue(queue, NIKA)
     assert await waiting(queue) == [ANA, NIKA]
+
+
+# An agent with a token holds the user while joining the chat.
+
+
+async def hold(queue: JoinQueue, agent_id: str, connection: str, chat_id: str = chat_of(NIKA)) -> bool:
+    return await queue.hold(NIKA, chat_id=chat_id, agent_id=agent_id, claim_id=f"{agent_id}:{connection}")
+
+
+async def test_holding_a_user_is_a_claim(queue: JoinQueue) -> None:
+    await enqueue(queue, NIKA)
+    assert await hold(queue, "vika", "one")
+    assert await hold(queue, "vika", "one")  # the reply was lost
+    assert not await hold(queue, "vika", "two")
+    assert await waiting(queue) == []
+    with pytest.raises(AlreadyClaimed):
+        await hold(queue, "ana", "three")
+    with pytest.raises(AlreadyClaimed):
+        await hold(queue, "vik", "four")  # the beginning of a name is another name
+    await queue.release(NIKA, claim_id="vika:one")
+    assert await waiting(queue) == [NIKA]
+
+
+async def test_a_claim_whose_lease_is_over_is_taken_over(queue: JoinQueue, redis: Redis) -> None:
+    await enqueue(queue, NIKA)
+    await queue.claim(NIKA, claim_id="vika:one")
+    await end_lease(redis, NIKA)
+    assert await hold(queue, "ana", "two")
+    await queue.release(NIKA, claim_id="vika:one")  # comes too late
+    assert await waiting(queue) == []
+
+
+async def test_who_does_not_wait_in_this_chat_is_not_held(queue: JoinQueue) -> None:
+    assert not await hold(queue, "vika", "one")
+    await enqueue(queue, NIKA)
+    assert not await hold(queue, "vika", "one", chat_id=chat_of(ANA))
+    assert await waiting(queue) == [NIKA]

@@ -20,6 +20,7 @@ from live_support_client import (
     Forbidden,
     Joined,
     JoinsClient,
+    NotAuthenticated,
     Options,
     RegisteredUser,
     Replaced,
@@ -71,7 +72,8 @@ async def test_it_connects_again(code: int, scripted: Start, options: Options) -
 @pytest.mark.parametrize("code", FATAL)
 async def test_it_does_not_connect_again(code: int, scripted: Start, options: Options) -> None:
     server = Closing(code)
-    expected = {4503: Forbidden, 4509: Replaced, 4510: ChatGone, 4511: AlreadyClaimed}.get(code, ConnectionLost)
+    meanings = {4501: NotAuthenticated, 4503: Forbidden, 4509: Replaced, 4510: ChatGone, 4511: AlreadyClaimed}
+    expected = meanings.get(code, ConnectionLost)
     async with ChatClient(await scripted(server), options=options) as client, client.chat(USER) as chat:
         assert isinstance(await hear(chat), Joined)
         if code == 4510:

@@ -23,6 +23,7 @@ def test_the_close_codes_are_those_of_the_protocol() -> None:
         "SLOW_CONSUMER": 4008,
         "IDLE": 4408,
         "MALFORMED": 4500,
+        "NOT_AUTHENTICATED": 4501,
         "FORBIDDEN": 4503,
         "REPLACED": 4509,
         "CHAT_GONE": 4510,

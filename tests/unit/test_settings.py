@@ -48,8 +48,25 @@ TABLE: list[tuple[str, str, Any, dict[str, Any], list[str]]] = [
         },
         ["example.com", "*", "https://a.example,b.example", "https://example.com/page"],
     ),
+    (
+        "AGENT_JWT_KEY",
+        "agent_jwt_key",
+        None,
+        {"s" * 32: "s" * 32, f"  {'ß' * 16} ": "ß" * 16},
+        ["secret", "s" * 31, "/no/such/file", "keys.json", "{}", "-----BEGIN PUBLIC KEY-----"],
+    ),
+    ("AGENT_JWT_AUDIENCE", "agent_jwt_audience", None, {}, ["without a key"]),
     ("ANONYMOUS_AGENTS", "anonymous_agents", False, {"true": True, "1": True, "false": False}, ["yes", "2", "on"]),
     ("WEBSOCKET", "websocket", "picows", {"picows": "picows", "uvicorn": "uvicorn"}, ["websockets", "auto"]),
+    ("MAX_CONNECTIONS", "max_connections", 10_000, {"1": 1}, ["0", "-1", "many"]),
+    ("CONNECTIONS_PER_ADDRESS", "connections_per_address", None, {"1": 1}, ["0", "-1", "many"]),
+    (
+        "TRUSTED_PROXIES",
+        "trusted_proxies",
+        (),
+        {"10.0.0.0/8": ("10.0.0.0/8",), " 127.0.0.1, 2001:db8::/32 ,": ("127.0.0.1", "2001:db8::/32")},
+        ["*", "localhost", "10.0.0.1/8", "127.0.0.1, proxy"],
+    ),
     ("LOG_LEVEL", "log_level", "info", {"debug": "debug", "error": "error"}, ["loud", "INFO"]),
     ("LOG_FORMAT", "log_format", "console", {"json": "json"}, ["xml", "JSON"]),
 ]
@@ -114,7 +131,7 @@ def test_other_variables_are_none_of_our_business() -> None:
     assert Settings.from_env(env) == Settings.from_env({})
 
 
-# Agents need no token, so only this machine may reach a service unless the operator says otherwise.
+# Without a key agents need no token, so only this machine may reach a service unless the operator says otherwise.
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
@@ -128,12 +145,40 @@ def test_any_other_address_needs_it(host: str) -> None:
     assert read(HOST=host, ANONYMOUS_AGENTS="true").host == host
 
 
+SECRET = "a secret of the tests that is long enough"  # noqa: S105
+
+
+def test_a_key_needs_no_leave_for_anonymous_agents() -> None:
+    settings = read(HOST="0.0.0.0", AGENT_JWT_KEY=SECRET, AGENT_JWT_AUDIENCE="chat")  # noqa: S104
+    assert (settings.agent_jwt_key, settings.agent_jwt_audience) == (SECRET, "chat")
+
+
+def test_a_key_and_anonymous_agents_contradict_each_other() -> None:
+    reason = refusal(AGENT_JWT_KEY=SECRET, ANONYMOUS_AGENTS="true")
+    assert "contradicts" in reason
+    assert SECRET not in reason
+
+
+def test_a_key_does_not_show_itself() -> None:
+    assert SECRET not in repr(read(AGENT_JWT_KEY=SECRET))
+    assert "wrong" not in refusal(AGENT_JWT_KEY="wrong")
+
+
 # What the code derives from settings.
 
 
 def test_the_waiting_ttl_follows_the_chat_ttl_unless_it_is_set() -> None:
     assert read(CHAT_TTL="7").waiting_ttl_ms == 7000
     assert read(CHAT_TTL="7", WAITING_TTL="9").waiting_ttl_ms == 9000
+
+
+def test_one_address_has_a_bound_where_addresses_tell_clients_apart() -> None:
+    anywhere = {"HOST": "0.0.0.0", "ANONYMOUS_AGENTS": "true"}  # noqa: S104
+    assert read().most_per_address is None
+    assert read(TRUSTED_PROXIES="127.0.0.1").most_per_address == 100
+    assert read(**anywhere).most_per_address == 100
+    assert read(CONNECTIONS_PER_ADDRESS="7").most_per_address == 7
+    assert read(**anywhere, CONNECTIONS_PER_ADDRESS="7").most_per_address == 7
 
 
 def test_durations_are_whole_milliseconds() -> None:

@@ -1,11 +1,13 @@
-"""Which pages may open a socket: the `Origin` of any other is refused with 403 before the upgrade."""
+"""Which pages may open a socket or register: the `Origin` of any other is refused with 403 before anything is done."""
 
+import asyncio
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 from websockets.exceptions import InvalidStatus
 
-from tests.support import Service, Socket, User, http
+from tests.support import DEADLINE, Service, Socket, User, http
 
 FOREIGN = [
     "https://evil.example",
@@ -29,6 +31,18 @@ async def status(url: str, origin: str | None, **options: Any) -> int:
         return refused.response.status_code
 
 
+async def handshake(service: Service, path: str, host: str) -> int:
+    """The answer to a handshake with this `Host`, which a client library might not send."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    writer.write((head + key).encode())
+    async with asyncio.timeout(DEADLINE):
+        line = await reader.readline()
+    writer.transport.abort()
+    return int(line.split()[1])
+
+
 async def statuses(chat_server: Service, subscriber_service: Service, origin: str | None) -> list[int]:
     """The answers of both sockets."""
     user = await User.register(chat_server)
@@ -48,6 +62,7 @@ async def test_a_foreign_page_may_not_connect(chat_server: Service, subscriber_s
         assert await statuses(chat_server, subscriber_service, origin) == [403, 403], origin
 
 
+@pytest.mark.given(host="0.0.0.0", anonymous_agents=True)  # noqa: S104
 async def test_a_page_of_the_same_host_may_connect(subscriber_service: Service) -> None:
     for origin, expected in (("https://chat.example:8443", 101), ("https://chat.example", 403)):
         # The address is the page's, the connection goes to the service.
@@ -67,8 +82,82 @@ async def test_who_is_no_page_may_connect(chat_server: Service, subscriber_servi
     assert await statuses(chat_server, subscriber_service, None) == [101, 101]
 
 
+HOSTS = {
+    "localhost": 101,
+    "LOCALHOST:80": 101,
+    "127.0.0.1:9000": 101,
+    "[::1]:9000": 101,
+    "evil.example": 403,
+    "localhost.evil.example": 403,
+    "127.0.0.1.evil.example:9000": 403,
+    "localhost@evil.example": 403,
+    "localhost:evil": 403,
+    "[::1": 403,
+    "help.example": 403,
+}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+async def test_a_foreign_name_does_not_lead_to_loopback(
+    chat_server: Service, subscriber_service: Service, host: str
+) -> None:
+    """DNS rebinding: a page whose own name has come to mean this machine."""
+    user = await User.register(chat_server)
+    for service, path in ((chat_server, f"/chat/{user.chatId}"), (subscriber_service, "/joins")):
+        assert await handshake(service, path, host) == HOSTS[host]
+    response = await http("GET", f"{chat_server.http}/user/join/Nika", headers={"Host": host})
+    assert response.status_code == (200 if HOSTS[host] == 101 else 403)
+
+
 @helps_only
-async def test_the_answer_to_a_foreign_page_is_kept_from_it(chat_server: Service) -> None:
-    for origin, readable in (("https://help.example", True), ("https://evil.example", False)):
-        response = await http("GET", f"{chat_server.http}/user/join/Nika", headers={"Origin": origin})
-        assert (response.headers.get("access-control-allow-origin") == origin) == readable
+async def test_the_hosts_of_allowed_pages_lead_here(chat_server: Service) -> None:
+    for host, expected in (("help.example", 200), ("help.example:8080", 200), ("www.help.example", 403)):
+        response = await http("GET", f"{chat_server.http}/user/join/Nika", headers={"Host": host})
+        assert response.status_code == expected
+
+
+# To a browser, registering is a request like any other: a foreign page can send it, even if it may not see the answer.
+
+
+async def registered(redis: Redis) -> int:
+    """How many chats there are."""
+    return len([key async for key in redis.scan_iter(match="live-support:chat:*:meta")])
+
+
+@helps_only
+async def test_a_foreign_page_registers_nobody(chat_server: Service, redis: Redis) -> None:
+    for number, (origin, allowed) in enumerate((("https://evil.example", False), ("https://help.example", True))):
+        for method, path, options in (
+            ("GET", "/user/join/Nika", {}),
+            ("POST", "/users", {"json": {"username": "Nika"}}),
+        ):
+            response = await http(method, chat_server.http + path, headers={"Origin": origin}, **options)
+            assert response.is_success == allowed
+            assert response.status_code != 403 or response.json()["code"] == "forbidden"
+            assert (response.headers.get("access-control-allow-origin") == origin) == allowed
+        assert await registered(redis) == 2 * number
+
+
+async def test_a_link_or_an_image_of_another_site_registers_nobody(chat_server: Service, redis: Redis) -> None:
+    for site, expected in (("cross-site", 403), ("same-site", 200), ("same-origin", 200), ("none", 200)):
+        response = await http("GET", f"{chat_server.http}/user/join/Nika", headers={"Sec-Fetch-Site": site})
+        assert response.status_code == expected
+    assert await registered(redis) == 3
+
+
+@helps_only
+async def test_an_allowed_page_of_another_site_may_register(chat_server: Service) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Origin": "https://help.example"}
+    response = await http("GET", f"{chat_server.http}/user/join/Nika", headers=headers)
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "content_type", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+)
+async def test_a_form_registers_nobody(chat_server: Service, redis: Redis, content_type: str) -> None:
+    """What a page may send without asking first."""
+    headers = {"Content-Type": content_type} if content_type else {}
+    response = await http("POST", f"{chat_server.http}/users", content=b'{"username":"Nika"}', headers=headers)
+    assert (response.status_code, response.json()["code"]) == (415, "invalid")
+    assert await registered(redis) == 0

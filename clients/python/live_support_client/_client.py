@@ -87,7 +87,13 @@ class ChatClient:
         return Chat(self._websocket_url, user.chat_id, me, self._options)
 
     def support_chat(
-        self, request: JoinRequest, *, name: str, username: str = "", support_id: str | None = None
+        self,
+        request: JoinRequest,
+        *,
+        name: str,
+        username: str = "",
+        support_id: str | None = None,
+        token: str | None = None,
     ) -> Chat:
         """Chat as the agent: to be entered with `async with`, which joins.
 
@@ -96,6 +102,7 @@ class ChatClient:
             name: the agent's, as the user sees it.
             username: the user's, where the agent knows it.
             support_id: from an earlier `Chat.support_id`, to join once more, as after a refresh.
+            token: the agent's (a JWT), where the server asks for one; the same agent's as that of the claim.
         """
         me = SupportJoin(
             user_id=request.user_id,
@@ -103,4 +110,4 @@ class ChatClient:
             support_user_name=name,
             support_id=support_id or UNSET,
         )
-        return Chat(self._websocket_url, request.chat_id, me, self._options)
+        return Chat(self._websocket_url, request.chat_id, me, self._options.with_token(token))

@@ -9,6 +9,7 @@ CLOSE_CODES = {
     4008: ("slow consumer", True),
     4408: ("idle", True),
     4500: ("malformed messages", False),
+    4501: ("not authenticated", False),
     4503: ("not this participant", False),
     4509: ("replaced by a newer connection", False),
     4510: ("chat unknown or expired", False),

@@ -12,6 +12,7 @@ LiveSupportError
  │    └── Unavailable         the server cannot store anything now
  ├── ChatGone                 the chat is unknown or expired
  ├── ConnectionLost           the connection is gone for good: `code`, `reason`
+ │    ├── NotAuthenticated    the agent's token is missing, not valid, or over
  │    └── Replaced            a newer connection of the same participant took its place
  ├── NotAcknowledged          nobody can tell whether it arrived
  └── UnexpectedFrame          the server sent what its documents do not describe
@@ -91,6 +92,10 @@ class ConnectionLost(LiveSupportError):
         self.code = code
         """The close code, if there was a connection that the server closed."""
         self.reason = reason
+
+
+class NotAuthenticated(ConnectionLost):
+    """Raised when the server wants an agent's token, and the one given is missing, not valid, or over."""
 
 
 class Replaced(ConnectionLost):

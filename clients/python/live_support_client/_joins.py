@@ -27,11 +27,12 @@ class JoinsClient(Stream[JoinsSocket, JoinsServerMessage, JoinRequest]):
 
     Args:
         url: of the Subscriber, such as `http://localhost:9001`.
+        token: the agent's (a JWT), where the server asks for one. When it ends, `NotAuthenticated` is raised.
         options: how to connect.
     """
 
-    def __init__(self, url: str, *, options: Options | None = None) -> None:
-        super().__init__(options or Options())
+    def __init__(self, url: str, *, token: str | None = None, options: Options | None = None) -> None:
+        super().__init__((options or Options()).with_token(token))
         self._url = websocket_url(url)
         self._turn = asyncio.Lock()
         self._claims: set[asyncio.Task[None]] = set()

@@ -1,7 +1,7 @@
 """How to connect: what the clients take as keyword arguments, handed down in one piece."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ssl import SSLContext
 
 
@@ -38,3 +38,9 @@ class Options:
     """For `https`; None: the system's certificates."""
     trust_env: bool = True
     """Whether the proxies of the environment are used."""
+
+    def with_token(self, token: str | None) -> "Options":
+        """The same, showing an agent's token."""
+        if token is None:
+            return self
+        return replace(self, headers={**self.headers, "Authorization": f"Bearer {token}"})

@@ -12,6 +12,7 @@ from live_support_client._errors import (
     ConnectionLost,
     Forbidden,
     LiveSupportError,
+    NotAuthenticated,
     Replaced,
     Unavailable,
 )
@@ -55,6 +56,8 @@ def _after(closed: ConnectionClosed) -> LiveSupportError | None:
         return None
     reason = (closed.rcvd.reason if closed.rcvd else "") or known
     match code:
+        case 4501:
+            return NotAuthenticated("The server wants a valid token of an agent.", code=code, reason=reason)
         case 4503:
             return Forbidden("forbidden", reason)
         case 4510:

@@ -1,0 +1,76 @@
+"""Client addresses: which of them count as one, and how many connections each has."""
+
+from asyncio import BaseTransport
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Final
+
+_PURGE_AFTER: Final = 1024
+
+
+def network(address: str) -> str:
+    """Return what rates and caps go by: an IPv4 address, or the /64 that an IPv6 host has to itself."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address  # no IP, as over a Unix socket
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ip_network((int(parsed), 64), strict=False))
+
+
+class Census:
+    """Knows the open connections of each client address in this process.
+
+    A connection changes hands when it becomes a WebSocket, so its transport is asked whether it is still there: when
+    its address has no place left, and for all from time to time.
+
+    Args:
+        most: connections of one address; None counts nothing.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._open: dict[str, set[BaseTransport]] = {}
+        self._until_purge = _PURGE_AFTER
+
+    @property
+    def known(self) -> int:
+        """How many connections are remembered, some of which may have gone."""
+        return sum(map(len, self._open.values()))
+
+    def enter(self, address: str, transport: BaseTransport) -> bool:
+        """Count a connection to an address; return whether there was a place."""
+        if self._most is None:
+            return True
+        key = network(address)
+        own = self._open.setdefault(key, set())
+        if len(own) >= self._most:
+            own = self._open[key] = _still_open(own)
+        if len(own) >= self._most:
+            return False
+        own.add(transport)
+        self._until_purge -= 1
+        if self._until_purge <= 0:
+            self._purge()
+        return True
+
+    def leave(self, address: str, transport: BaseTransport) -> None:
+        """Forget a connection, if it was counted to this address."""
+        key = network(address)
+        own = self._open.get(key)
+        if own is not None:
+            own.discard(transport)
+            if not own:
+                del self._open[key]
+
+    def _purge(self) -> None:
+        remaining = ((key, _still_open(own)) for key, own in self._open.items())
+        self._open = {key: own for key, own in remaining if own}
+        # So that each connection pays for a few others at the most, however many there are.
+        self._until_purge = max(_PURGE_AFTER, self.known)
+
+
+def _still_open(transports: set[BaseTransport]) -> set[BaseTransport]:
+    return {transport for transport in transports if not transport.is_closing()}
