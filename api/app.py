@@ -10,6 +10,7 @@ from api.chat import chat
 from api.live_chats import LiveChats
 from api.session import Services
 from api.users import Registrar, create_user, register_user
+from core.drain import Drain
 from core.hub import Hub
 from core.join_queue import JoinQueue
 from core.rate import AddressRate
@@ -38,6 +39,7 @@ def create_app(settings: Settings) -> Litestar:
         settings=settings,
         redis=redis,
         hub=hub,
+        drain=Drain(settings.limits, chats.catch_up),
         route_handlers=[register_user, create_user, chat],
         dependencies={
             "services": Services(store, queue, chats),

@@ -11,6 +11,7 @@ from litestar.params import FromPath
 
 from api.session import ChatSession, Services
 from core.connection import Connection
+from core.drain import Drain
 from core.settings import Settings
 from schemas.errors import CloseCode
 
@@ -23,6 +24,7 @@ async def chat(
     chatId: FromPath[str],
     services: NamedDependency[Services],
     settings: NamedDependency[Settings],
+    drain: NamedDependency[Drain],
 ) -> None:
     """Chat as the User or the Support of one chat."""
     if not _CHAT_ID.fullmatch(chatId):
@@ -36,7 +38,7 @@ async def chat(
 
     deadline = asyncio.get_running_loop().call_later(settings.limits.first_frame_seconds, require_join)
     try:
-        await connection.run(session.receive)
+        await drain.run(connection, session.receive)
     finally:
         deadline.cancel()
         session.leave()

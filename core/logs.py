@@ -48,8 +48,9 @@ def configure(settings: Settings) -> None:
 
 
 def _no_client_faults(record: logging.LogRecord) -> bool:
-    # uvicorn logs a traceback for each frame that is not UTF-8, so any client could fill the disk.
-    return not record.getMessage().startswith("Invalid UTF-8 sequence")
+    # uvicorn logs a traceback for each frame that is not UTF-8, so any client could fill the disk; and it takes a
+    # socket that is refused with a status, as all are while stopping, for a mistake of the application's.
+    return not record.getMessage().startswith(("Invalid UTF-8 sequence", "ASGI callable returned without completing"))
 
 
 def short(secret_id: str) -> str:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from litestar import Litestar
 
+from core.drain import Drain
 from core.hub import Hub
 from core.join_queue import JoinQueue
 from core.redis import Redis
@@ -35,6 +36,7 @@ def create_app(settings: Settings) -> Litestar:
         settings=settings,
         redis=redis,
         hub=hub,
+        drain=Drain(settings.limits),
         route_handlers=[joins],
         dependencies={"view": view, "queue": queue},
         lifespan=lifespan,

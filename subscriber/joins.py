@@ -9,6 +9,7 @@ from litestar import WebSocket, websocket
 from litestar.di import NamedDependency
 
 from core.connection import Connection
+from core.drain import Drain
 from core.join_queue import JoinQueue
 from core.settings import Settings
 from schemas.codec import decode_claim
@@ -68,6 +69,7 @@ async def joins(
     view: NamedDependency[WaitingView],
     queue: NamedDependency[JoinQueue],
     settings: NamedDependency[Settings],
+    drain: NamedDependency[Drain],
 ) -> None:
     """Follow the waiting users as an agent, and claim them."""
     connection = Connection(socket, settings, refill=lambda: feed.take())
@@ -77,7 +79,7 @@ async def joins(
     feed = view.open_feed(connection.wake)
     session = AgentSession(connection.id, queue, settings.claim_lease_seconds)
     try:
-        await connection.run(session.receive)
+        await drain.run(connection, session.receive)
     finally:
         view.close_feed(feed)
         await session.leave()
