@@ -92,7 +92,7 @@ class Drain:
     async def see_off(self) -> None:
         """Refuse what is new, finish what was begun, and ask every connection to come back elsewhere."""
         self.stopping = True
-        self._deadline = self._now() + self._limits.drain_seconds
+        self._deadline = self._now() + (_HURRY_SECONDS if self._hastened else self._limits.drain_seconds)
         log.info("stopping", connections=len(self._connections))
         await self._unless_hastened(lambda: False, self._limits.stop_notice_seconds)
 
@@ -120,7 +120,7 @@ class Drain:
 
     def hasten(self) -> None:
         """End every wait soon: somebody asked twice. May be called from a signal handler."""
-        self._hastened = True
+        self._hastened = True  # perhaps before the stop has begun
         self._deadline = min(self._deadline, self._now() + _HURRY_SECONDS)
 
     async def _unless_hastened(self, condition: Callable[[], bool], seconds: float) -> None:

@@ -21,7 +21,7 @@ from schemas.messages import Health
 async def health(
     redis: NamedDependency[Redis], hub: NamedDependency[Hub], drain: NamedDependency[Drain]
 ) -> Response[Health]:
-    """Answer 200 when Redis answers and the hub listens, else 503 with the reason."""
+    """Answer 200 when Redis answers, takes writes, and the hub listens, else 503 with the reason."""
     if drain.stopping:
         reason: str | None = "The service is stopping."
     else:

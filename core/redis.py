@@ -1,4 +1,4 @@
-"""The connection to Redis: scripts, retries with a deadline, and its health. Knows no keys."""
+"""The connection to Redis: scripts, retries with a deadline, and its health. Knows no keys but that of its probe."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,10 +10,12 @@ from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as Client
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import BusyLoadingError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from core.keys import PROBE_KEY
+from core.refusals import Refusals
 from core.settings import DEFAULT_URL, Settings
 from schemas.errors import Unavailable
 
@@ -27,8 +29,6 @@ _FIRST_PAUSE_SECONDS = 0.02
 _LAST_PAUSE_SECONDS = 0.5
 # uvloop raises a bare RuntimeError when a connection is reset while it is being made.
 _TRANSIENT = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError, RuntimeError)
-# How Redis begins to say that it takes no writes now: the disk is full, the replicas are gone, a script hangs.
-_REFUSALS = ("MISCONF", "NOREPLICAS", "BUSY")
 
 
 class Redis:
@@ -52,6 +52,7 @@ class Redis:
         )
         self._deadline_seconds = settings.limits.store_seconds
         self._away = False
+        self._refusals = Refusals()
 
     async def call(self, command: Callable[[], Awaitable[T]]) -> T:
         """Run a command until it gets a definite answer.
@@ -61,28 +62,34 @@ class Redis:
                 executed. While Redis is known to be away there is one short try.
         """
         pause = _FIRST_PAUSE_SECONDS
+        result: T
+        was_refused, refused = self._refusals.code is not None, False
         try:
             async with asyncio.timeout(1.0 if self._away else self._deadline_seconds):
                 while True:
                     try:
                         result = await command()
-                    except _TRANSIENT:
-                        if self._away:
+                    except _TRANSIENT as error:
+                        refused = self._refusals.note(error)
+                        # A replica may be about to become the master; but not for ever.
+                        if self._away or (refused and was_refused):
                             raise
                         await asyncio.sleep(pause)
                         pause = min(2 * pause, _LAST_PAUSE_SECONDS)
                     else:
                         self._set_away(False)
-                        return result
-        except OutOfMemoryError:
-            raise Unavailable("The server has no room left, try again later.") from None
+                        break
         except (TimeoutError, *_TRANSIENT):
-            self._set_away(True)
+            if not refused:
+                self._set_away(True)
             raise Unavailable("The server cannot store anything now, try again later.") from None
         except ResponseError as error:
-            if not str(error).startswith(_REFUSALS):
+            if not self._refusals.note(error) and not str(error).startswith("BUSY"):  # a script hangs
                 raise
             raise Unavailable("The server cannot store anything now, try again later.") from None
+        if self._refusals.probe_is_due(asyncio.get_running_loop().time()):
+            await self.ping()
+        return result
 
     def _set_away(self, away: bool) -> None:
         if away != self._away:
@@ -93,9 +100,12 @@ class Redis:
         """Return why Redis cannot be used, or None."""
         try:
             async with asyncio.timeout(1):
-                await self.client.ping()
+                await self.client.setrange(PROBE_KEY, 0, "")  # a write of nothing, see core.refusals
         except (TimeoutError, RedisError, OSError, RuntimeError) as error:
+            if self._refusals.note(error):
+                return f"Redis takes no writes: {self._refusals.code}"
             return f"Redis does not answer: {type(error).__name__}"
+        self._refusals.end()
         return None
 
     def script(self, *names: str) -> "Script":

@@ -60,6 +60,11 @@ async def begin_to_stop(service: Service) -> None:
     await eventually(says_so)
 
 
+async def taken(socket: Socket) -> None:
+    """Wait until the server has read what was sent."""
+    await (await socket.connection.ping())
+
+
 async def health(service: Service) -> tuple[int, str]:
     response = await http("GET", f"{service.http}/health")
     return response.status_code, response.json().get("reason", "")
@@ -114,6 +119,7 @@ async def test_a_message_that_redis_takes_its_time_for_is_echoed(
     async with talk_in(behind_proxy) as talk:
         proxy.freeze()
         await talk.user_socket.send(talk.user.says("Just in time."))
+        await taken(talk.user_socket)
         await begin_to_stop(behind_proxy)
         proxy.heal()
         frames, code = await talk.user_socket.drain()
@@ -130,8 +136,8 @@ async def test_a_message_that_redis_never_answers_is_answered_with_an_error(
     async with talk_in(behind_proxy) as talk:
         proxy.freeze()
         await talk.user_socket.send(talk.user.says("Is anybody there?"))
-        await talk.user_socket.send("{")
-        await begin_to_stop(behind_proxy)
+        await taken(talk.user_socket)
+        stop(behind_proxy)
         frames, code = await talk.user_socket.drain()
         assert ([error_code(frame) for frame in frames], code) == (["unavailable"], 1012)
         proxy.heal()
