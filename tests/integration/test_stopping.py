@@ -13,6 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import api.app
+from api.live_chat import LiveChat
 from core.settings import Limits, Settings
 from tests.conversation import Stopwatch, say, talk_in
 from tests.proxy import Proxy
@@ -129,7 +130,7 @@ async def test_a_message_that_redis_takes_its_time_for_is_echoed(
             assert [each["content"] for each in (await again.receive())["args"]["messages"]] == ["Just in time."]
 
 
-@pytest.mark.given(limits=Limits(stop_notice_seconds=0, store_seconds=5 * UNIT))
+@pytest.mark.given(limits=Limits(stop_notice_seconds=0, store_seconds=15 * UNIT))
 async def test_a_message_that_redis_never_answers_is_answered_with_an_error(
     behind_proxy: Service, proxy: Proxy
 ) -> None:
@@ -141,6 +142,19 @@ async def test_a_message_that_redis_never_answers_is_answered_with_an_error(
         frames, code = await talk.user_socket.drain()
         assert ([error_code(frame) for frame in frames], code) == (["unavailable"], 1012)
         proxy.heal()
+
+
+async def test_an_echo_whose_publication_was_lost_is_sent_before_the_close(
+    chat_server: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with talk_in(chat_server) as talk:
+        monkeypatch.setattr(LiveChat, "publication", lambda *_: None)
+        await talk.user_socket.send(talk.user.says("Did you get this?"))
+        await taken(talk.user_socket)
+        stop(chat_server)
+        for socket in (talk.user_socket, talk.support_socket):
+            frames, code = await socket.drain()
+            assert (contents(frames), code) == (["Did you get this?"], 1012)
 
 
 @pytest.mark.given(limits=Limits(stop_notice_seconds=0, store_seconds=NEVER, drain_seconds=NEVER))
