@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from redis.asyncio import Redis as Client
 
 from core.join_queue import JoinQueue
+from core.keys import QUEUE
 from core.redis import Redis
 from core.store import ChatStore
 from tests.support import make_settings
@@ -47,6 +48,25 @@ class Machine(RuleBasedStateMachine):
         self.run(self.client.aclose())
         self.run(self.redis.close())
         self.runner.close()
+
+
+async def check_queue_keys(client: Client) -> None:
+    """What holds of the queue's keys at any moment: a user waits, is claimed or is served, and is always swept."""
+    async with client.pipeline() as pipeline:
+        pipeline.zrange(QUEUE.waiting, 0, -1)
+        pipeline.zrange(QUEUE.leases, 0, -1)
+        pipeline.zrange(QUEUE.present, 0, -1)
+        for key in (QUEUE.chats, QUEUE.stays, QUEUE.claims):
+            pipeline.hkeys(key)
+        pipeline.keys("live-support:{joins}:*")
+        *members, keys = await pipeline.execute()
+    waiting, leases, present, chats, stays, claims = map(set, members)
+    assert leases == claims, "a claim without an end, or an end without a claim"
+    assert claims <= waiting, "a claim of somebody who does not wait keeps its place for nobody"
+    assert stays == waiting
+    assert waiting <= chats
+    assert chats == present, "somebody whom the sweeper never finds, or finds for nothing"
+    assert set(keys) <= set(QUEUE[:-1])
 
 
 def run_machine(machine: type[Machine], redis_url: str, *, examples: int, steps: int, **changes: Any) -> None:

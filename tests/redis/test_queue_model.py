@@ -1,25 +1,16 @@
 """JoinQueue against a model in Python: any steps, in any order, end in the same list."""
 
-import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
-import hypothesis
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from redis.asyncio import Redis as Client
+from hypothesis.stateful import invariant, precondition, rule
 
-from core.join_queue import JoinQueue, Presence
-from core.redis import Redis
-from core.store import ChatStore
+from core.join_queue import Overdue, Presence
 from schemas.errors import AlreadyClaimed, NotWaiting
 from tests.chats import Chat
-from tests.support import make_settings
+from tests.redis.machines import Machine, check_queue_keys, run_machine
 from tests.waiting import end_grace, end_lease
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -59,36 +50,17 @@ users = st.integers(0, 3)
 claimants = st.sampled_from(["a", "b"])
 
 
-class QueueMachine(RuleBasedStateMachine):
-    """Takes each step on the queue and on the model."""
-
-    redis_url: str
+class QueueMachine(Machine):
+    """Four users. Chats are there for the sweeper, which asks them for their Support."""
 
     def __init__(self) -> None:
         super().__init__()
-        settings = make_settings(self.redis_url)
-        self.runner = asyncio.Runner()
-        self.redis = Redis(settings)
-        self.client = Client.from_url(self.redis_url, decode_responses=True)
-        self.queue = JoinQueue(self.redis, settings)
-        self.store = ChatStore(self.redis, settings)
-        self.run(self.delete_our_keys())
         self.users = [UserModel(self.run(Chat.open(self.store, number))) for number in range(4)]
         self.shown: list[tuple[str, int]] = []
         self.version = 0
         self.last_stay = 0
-
-    def run(self, step: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(step)
-
-    async def delete_our_keys(self) -> None:
-        if keys := await self.client.keys("live-support:*"):
-            await self.client.unlink(*keys)
-
-    def teardown(self) -> None:
-        self.run(self.client.aclose())
-        self.run(self.redis.close())
-        self.runner.close()
+        self.found: list[Overdue] = []
+        """What a sweeper has found and not dealt with yet."""
 
     @rule(number=users)
     def enqueue(self, number: int) -> None:
@@ -178,16 +150,35 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        self.run(self.queue.sweep(self.store))
+        self.sweep_begins()
+        self.sweep_goes_on()
+
+    @rule()
+    def sweep_begins(self) -> None:
+        """A sweeper that has found something may take its time, or die."""
+        self.found = self.run(self.queue.overdue())
         for user in self.users:
             if user.grace_is_over:
                 user.forget()
-            elif user.claim and user.lease_is_over:
-                if user.has_support:
-                    user.touch()
-                    user.leave()
-                else:
-                    user.enter()
+        overdue = {(user.chat.user_id, user.claim) for user in self.users if user.claim and user.lease_is_over}
+        assert {(each.user_id, each.claim_id) for each in self.found} == overdue
+
+    @precondition(lambda self: self.found)
+    @rule()
+    def sweep_goes_on(self) -> None:
+        for each in self.found:
+            self.run(self.queue.settle(each, self.store))
+            user = next(user for user in self.users if user.chat.user_id == each.user_id)
+            if user.has_support:
+                user.touch()
+                user.leave()
+            elif user.claim == each.claim_id and user.lease_is_over:
+                user.enter()
+        self.found = []
+
+    @invariant()
+    def the_keys_fit_together(self) -> None:
+        self.run(check_queue_keys(self.client))
 
     @invariant()
     def the_list_is_the_models(self) -> None:
@@ -215,5 +206,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 @pytest.mark.timeout(600)  # after a failure, finding the shortest steps that show it takes long
 def test_the_queue_does_as_the_model(redis_url: str) -> None:
-    QueueMachine.redis_url = redis_url
-    run_state_machine_as_test(QueueMachine, settings=hypothesis.settings(max_examples=100, stateful_step_count=40))
+    run_machine(QueueMachine, redis_url, examples=100, steps=40)

@@ -21,7 +21,8 @@ from tests.redis.machines import Machine, run_machine
 from tests.support import DEADLINE
 
 CONNECTIONS_EACH = 2
-MOST_MESSAGES, MOST_BYTES = 6, 1500
+MOST_MESSAGES, MOST_BYTES = 3, 800
+"""Few, so that chats fill up: a long message and a short one fit, two long ones do not."""
 CHAT_SECONDS, WAITING_SECONDS = 1000, 5000
 AGED_SECONDS = 500
 """A chat that nothing has renewed lives for less than any that something has."""
@@ -105,7 +106,7 @@ class StoreMachine(Machine):
 
     def opened_chat(self, token: str | None, times: int = 1) -> ChatModel:
         self.opened += 1
-        chat = [self.run(Chat.open(self.store, self.opened, token=token)) for _ in range(times)][0]
+        *_, chat = [self.run(Chat.open(self.store, self.opened, token=token)) for _ in range(times)]
         self.run(self.listener.ssubscribe(chat_keys(chat.chat_id).live))
         return ChatModel(chat, token)
 
