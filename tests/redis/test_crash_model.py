@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from core.join_queue import Overdue, Presence
 from core.keys import QUEUE, chat_keys
@@ -19,7 +19,6 @@ from schemas.errors import AlreadyClaimed, ChatGone, NotWaiting
 from schemas.messages import Participant
 from tests.chats import Chat, hex_id
 from tests.redis.machines import Machine, check_queue_keys, run_machine
-from tests.waiting import end_grace, end_lease
 
 PROCESSES, USERS = 2, 3
 
@@ -73,6 +72,12 @@ class CrashMachine(Machine):
     def new_chat(self) -> Chat:
         self.count += 1
         return self.run(Chat.open(self.store, self.count))
+
+    @initialize()
+    def all_wait(self) -> None:
+        for number in range(USERS):
+            self.user_begins_to_join(number, number % PROCESSES)
+            self.join_goes_on(0)
 
     # Joins, in two steps.
 
@@ -180,18 +185,15 @@ class CrashMachine(Machine):
 
     # Time, and the sweepers.
 
-    @rule(number=users)
-    def a_lease_ends(self, number: int) -> None:
-        user_id = self.chats[number].user_id
-        if (self.run(_score(self, QUEUE.leases, user_id)) or 0) > 1:
-            self.run(end_lease(self.client, user_id))
+    @rule()
+    def the_leases_end(self) -> None:
+        for user_id in self.run(_members(self, QUEUE.leases)):
+            self.run(_pass(self, QUEUE.leases, user_id))
 
     @rule(number=users)
     def a_grace_ends(self, number: int) -> None:
         """Even while somebody is there: the process was cut off from Redis for as long."""
-        user_id = self.chats[number].user_id
-        if (self.run(_score(self, QUEUE.present, user_id)) or 0) > 1:
-            self.run(end_grace(self.client, user_id))
+        self.run(_pass(self, QUEUE.present, self.chats[number].user_id))
 
     @rule(number=users)
     def a_chat_expires(self, number: int) -> None:
@@ -250,15 +252,12 @@ class CrashMachine(Machine):
         super().teardown()
 
 
-async def _score(machine: Machine, key: str, member: str) -> float | None:
-    return await machine.client.zscore(key, member)
-
-
 async def _members(machine: Machine, key: str) -> list[str]:
     return [str(member) for member in await machine.client.zrange(key, 0, -1)]
 
 
 async def _pass(machine: Machine, key: str, member: str) -> None:
+    """Let a user's time in a key be over."""
     await machine.client.zadd(key, {member: 1}, xx=True)
 
 

@@ -1,12 +1,15 @@
 """JoinQueue against a model in Python: any steps, in any order, end in the same list."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from core.join_queue import Overdue, Presence
+from core.keys import QUEUE
 from schemas.errors import AlreadyClaimed, NotWaiting
 from tests.chats import Chat
 from tests.redis.machines import Machine, check_queue_keys, run_machine
@@ -46,21 +49,32 @@ class UserModel:
         self.known = self.grace_is_over = False
 
 
-users = st.integers(0, 3)
+USERS = 3
+users = st.integers(0, USERS - 1)
 claimants = st.sampled_from(["a", "b"])
 
 
 class QueueMachine(Machine):
-    """Four users. Chats are there for the sweeper, which asks them for their Support."""
+    """Some users. Chats are there for the sweeper, which asks them for their Support."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.users = [UserModel(self.run(Chat.open(self.store, number))) for number in range(4)]
+        self.users = [UserModel(self.run(Chat.open(self.store, number))) for number in range(USERS)]
         self.shown: list[tuple[str, int]] = []
         self.version = 0
         self.last_stay = 0
         self.found: list[Overdue] = []
         """What a sweeper has found and not dealt with yet."""
+
+    def some(self, condition: Callable[[UserModel], object], which: int) -> int:
+        """Pick the number of a user for whom a condition holds, so that steps that can do something are frequent."""
+        numbers = [number for number, user in enumerate(self.users) if condition(user)]
+        return numbers[which % len(numbers)]
+
+    @initialize()
+    def all_wait(self) -> None:
+        for number in range(USERS):
+            self.enqueue(number)
 
     @rule(number=users)
     def enqueue(self, number: int) -> None:
@@ -76,6 +90,11 @@ class QueueMachine(Machine):
             user.place = place
             user.touch()
             user.enter()
+
+    @precondition(lambda self: any(user.waiting for user in self.users))
+    @rule(which=users, claimant=claimants)
+    def claim_somebody_who_waits(self, which: int, claimant: str) -> None:
+        self.claim(self.some(lambda user: user.waiting, which), claimant)
 
     @rule(number=users, claimant=claimants)
     def claim(self, number: int, claimant: str) -> None:
@@ -95,6 +114,12 @@ class QueueMachine(Machine):
             assert outcome == "won"
             user.claim, user.lease_is_over = claimant, False
 
+    @precondition(lambda self: any(user.claim for user in self.users))
+    @rule(which=users)
+    def the_claimant_releases(self, which: int) -> None:
+        number = self.some(lambda user: user.claim, which)
+        self.release(number, self.users[number].claim or "")
+
     @rule(number=users, claimant=claimants)
     def release(self, number: int, claimant: str) -> None:
         user = self.users[number]
@@ -102,20 +127,25 @@ class QueueMachine(Machine):
         if user.claim == claimant:
             user.enter()
 
-    @rule(number=users)
+    @rule(number=users, how=st.sampled_from(["serve", "forget"]))
+    def ends(self, number: int, how: str) -> None:
+        if how == "serve":
+            self.serve(number)
+        else:
+            self.forget(number)
+
     def serve(self, number: int) -> None:
         user = self.users[number]
         self.run(self.queue.serve(user_id=user.chat.user_id, chat_id=user.chat.chat_id))
         user.touch()
         user.leave()
 
-    @rule(number=users)
     def forget(self, number: int) -> None:
         user = self.users[number]
         self.run(self.queue.forget(user.chat.user_id))
         user.forget()
 
-    @rule(number=users, waits=st.booleans())
+    @rule(number=users, waits=st.sampled_from([True, True, False]))
     def touch(self, number: int, waits: bool) -> None:
         user = self.users[number]
         place = user.place if waits else None
@@ -132,21 +162,19 @@ class QueueMachine(Machine):
         self.run(user.chat.join_support())
         user.has_support = True
 
-    @precondition(lambda self: any(user.claim for user in self.users))
-    @rule(number=users)
-    def lease_ends(self, number: int) -> None:
-        user = self.users[number]
-        if user.claim and not user.lease_is_over:
-            self.run(end_lease(self.client, user.chat.user_id))
-            user.lease_is_over = True
+    @precondition(lambda self: any(_is_leased(user) for user in self.users))
+    @rule(which=users)
+    def lease_ends(self, which: int) -> None:
+        user = self.users[self.some(_is_leased, which)]
+        self.run(end_lease(self.client, user.chat.user_id))
+        user.lease_is_over = True
 
-    @precondition(lambda self: any(user.known for user in self.users))
-    @rule(number=users)
-    def grace_ends(self, number: int) -> None:
-        user = self.users[number]
-        if user.known and not user.grace_is_over:
-            self.run(end_grace(self.client, user.chat.user_id))
-            user.grace_is_over = True
+    @precondition(lambda self: any(_is_in_grace(user) for user in self.users))
+    @rule(which=users)
+    def grace_ends(self, which: int) -> None:
+        user = self.users[self.some(_is_in_grace, which)]
+        self.run(end_grace(self.client, user.chat.user_id))
+        user.grace_is_over = True
 
     @rule()
     def sweep(self) -> None:
@@ -179,6 +207,12 @@ class QueueMachine(Machine):
     @invariant()
     def the_keys_fit_together(self) -> None:
         self.run(check_queue_keys(self.client))
+        places = {user.chat.user_id: user.place for user in self.users if user.waiting}
+        assert self.run(self.places()) == places, "a place is kept for as long as the user is known"
+
+    async def places(self) -> dict[str, int | None]:
+        scores: Any = await self.client.zrange(QUEUE.waiting, 0, -1, withscores=True)
+        return {user_id: int(place) for user_id, place in scores}
 
     @invariant()
     def the_list_is_the_models(self) -> None:
@@ -202,6 +236,14 @@ class QueueMachine(Machine):
         version = int(waiting_list.version)
         assert version > self.version if shown != self.shown else version >= self.version
         self.shown, self.version = shown, version
+
+
+def _is_leased(user: UserModel) -> bool:
+    return user.claim is not None and not user.lease_is_over
+
+
+def _is_in_grace(user: UserModel) -> bool:
+    return user.known and not user.grace_is_over
 
 
 @pytest.mark.timeout(600)  # after a failure, finding the shortest steps that show it takes long
