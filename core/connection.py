@@ -58,6 +58,7 @@ class Connection:
         "_close_sent",
         "_connections",
         "_cut_at",
+        "_deaf",
         "_expected",
         "_expected_at",
         "_idle_grace",
@@ -120,6 +121,7 @@ class Connection:
         self._inbox: deque[bytes] | None = None
         self._task: asyncio.Task[None] | None = None
         self._unanswered = 0
+        self._deaf = False
 
         # Times of the event loop's clock.
         self._last_activity = self._loop.time()
@@ -191,6 +193,24 @@ class Connection:
         if self._unanswered == self._settings.limits.unanswered - 1:
             self._loop.call_soon(self._proceed)
 
+    # For the end of the service.
+
+    def stop_receiving(self) -> None:
+        """Take no more frames; those that were taken are dealt with."""
+        self._deaf = True
+
+    @property
+    def working(self) -> bool:
+        """Whether frames that were taken are still to be answered."""
+        return self._task is not None or self._unanswered > 0 or bool(self._inbox)
+
+    def abort(self) -> None:
+        """Cut the connection, now."""
+        self._empty_outbox()
+        self.close(CloseCode.SERVICE_RESTART)
+        if self._opened:
+            self._transport.abort()
+
     # The connection's life.
 
     async def run(self, receive: Receive, leave: Leave) -> None:
@@ -229,7 +249,7 @@ class Connection:
     # What the transport tells.
 
     def frame_received(self, frame: bytes) -> None:
-        if self._close_code is not None:
+        if self._deaf or self._close_code is not None:
             return
         self._last_activity = self._loop.time()
         if self._blocked:

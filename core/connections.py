@@ -22,8 +22,18 @@ class Sweepable(Protocol):
     def sweep(self, now: float) -> float:
         """Do what is due; return when the next thing will be."""
 
+    def stop_receiving(self) -> None:
+        """Take no more frames."""
+
+    @property
+    def working(self) -> bool:
+        """Whether frames that were taken are still to be answered."""
+
     def close(self, code: CloseCode) -> None:
         """Close after the frames that are queued."""
+
+    def abort(self) -> None:
+        """Cut the connection."""
 
 
 class Connections:

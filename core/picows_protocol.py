@@ -222,7 +222,12 @@ class DirectTransport(WSListener):
             self._pong_by = min(self._pong_by, now + self._pong_seconds)
         return min(self._ping_at, self._pong_by)
 
-    # For uvicorn.
+    # For the server.
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The TCP connection, under the name that uvicorn's protocols have for it."""
+        return self._tcp
 
     def shutdown(self) -> None:
         """Called when the server stops."""

@@ -112,8 +112,13 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Commands of one process that wait for Redis; more are refused with `unavailable`."""
     waiting_users: int = 10_000
     """Users in the queue at the most."""
-    drain_seconds: float = 10
-    """How long a stopping service waits for its connections."""
+    stop_notice_seconds: float = 0.5
+    """So long a stopping service only says so on `/health`: time for a proxy that looks often to send new clients
+    elsewhere. Longer helps no one: new sockets are refused with 503, and a proxy tries the next process."""
+    leave_seconds: float = 2
+    """A peer that has not left so long after 1012 is cut off: it does not read."""
+    drain_seconds: float = 8
+    """How long a stopping service waits for its clients in all. It ends within 10 s, whatever they do."""
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -31,6 +31,8 @@ from tests.support import DEADLINE, UNIT, Frame, Published, Service, free_port, 
 
 # The same examples in every run, however long the machine takes for one.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True)
+# `--hypothesis-profile=long` for an hour or a night: many more, and others each time.
+hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("tests")
 
 

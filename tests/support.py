@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
@@ -11,13 +12,12 @@ from typing import Any, NamedTuple, Self
 import httpx
 import msgspec
 import pytest
-import uvicorn
 from litestar import Litestar
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from core.service import server_config
-from core.settings import Rate, Settings
+from core.service import Server
+from core.settings import Limits, Rate, Settings
 
 UNIT = float(os.environ.get("LIVE_SUPPORT_TEST_UNIT_MS", "100")) / 1000
 """The tests' unit of time in seconds: every short setting is some of these. A slow machine wants a larger one."""
@@ -38,6 +38,7 @@ def make_settings(redis_url: str, **changes: Any) -> Settings:
         "join_rate": Rate("100000/second"),
         "message_rate": Rate("100000/second"),
         "websocket": os.environ.get("LIVE_SUPPORT_WEBSOCKET", "picows"),
+        "limits": Limits(stop_notice_seconds=0),
     }
     return Settings(**{**defaults, **changes})
 
@@ -46,6 +47,8 @@ class Service(NamedTuple):
     """A running service."""
 
     port: int
+    stop: Callable[[], asyncio.Task[None]] | None = None
+    """Does what SIGTERM does, for a service in this process; the task is done when it has stopped."""
 
     @property
     def http(self) -> str:
@@ -64,20 +67,25 @@ async def serve(
 ) -> AsyncIterator[Service]:
     """Serve an app as production does, on a free port unless one is given, until the block ends."""
     app = create_app(settings)
-    server = uvicorn.Server(server_config(app, settings, port=port))
+    server = Server(app, settings, port)
     # uvicorn would take over the signals of the whole test run.
     server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
     running = asyncio.create_task(server.serve())
+
+    def stop() -> asyncio.Task[None]:
+        server.handle_exit(signal.SIGTERM, None)
+        return running
+
     try:
         while not server.started:
             assert not running.done(), "the service did not start"
             await asyncio.sleep(0.001)
-        service = Service(server.servers[0].sockets[0].getsockname()[1])
+        service = Service(server.servers[0].sockets[0].getsockname()[1], stop)
         await eventually(lambda: is_healthy(service))
         yield service
     finally:
-        server.should_exit = True
-        await running
+        # The second time it would hasten the stop.
+        await (running if running.done() else stop())
 
 
 async def is_healthy(service: Service) -> bool:

@@ -7,29 +7,29 @@ import os
 from typing import Any
 
 import msgspec
-import uvicorn
 from litestar import Litestar, WebSocket, get, websocket
+from litestar.datastructures import State
 
 from core.connection import Connection
-from core.connections import Connections
-from core.service import server_config
+from core.drain import Drain
+from core.service import Server
 from core.settings import Rate, Settings
 
 
 def create_app(settings: Settings) -> Litestar:
     """Build the service."""
-    connections = Connections()
+    drain = Drain(settings.limits)
 
     @websocket("/echo")
     async def echo(socket: WebSocket[Any, Any, Any]) -> None:
-        connection = Connection(socket, settings, connections)
+        connection = Connection(socket, settings, drain.connections)
         await connection.run(connection.send, lambda: None)
 
     @get("/health", sync_to_thread=False)
     def health() -> str:
         return "ok"
 
-    return Litestar([echo, health], openapi_config=None, logging_config=None, on_shutdown=[connections.close])
+    return Litestar([echo, health], openapi_config=None, logging_config=None, state=State({"drain": drain}))
 
 
 def settings() -> Settings:
@@ -40,7 +40,7 @@ def settings() -> Settings:
 def main() -> None:
     """Serve until SIGTERM."""
     given = settings()
-    uvicorn.Server(server_config(create_app(given), given, given.chat_port)).run()
+    Server(create_app(given), given, given.chat_port).run()
 
 
 if __name__ == "__main__":
