@@ -174,10 +174,13 @@ class Chat:
 
     def check(self) -> list[str]:
         """Compare what was sent with what came, and forget both."""
-        sent = [*self.user.due, *self.support.due]
-        found = compare(self.number, sent, {participant.sender: participant.got for participant in self.both})
+        sent, found = [*self.user.due, *self.support.due], []
+        got = {participant.sender: participant.got for participant in self.both}
         for participant in self.both:
+            # First, as they may be the cause of what is missing.
             found += [f"chat {self.number}: {participant.sender}: {error}" for error in participant.errors[:2]]
+        found += compare(self.number, sent, got)
+        for participant in self.both:
             participant.got.clear()
             participant.came.clear()
             participant.due.clear()
