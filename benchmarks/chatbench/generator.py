@@ -33,6 +33,8 @@ CALM_SECONDS = 0.5
 CALM_NS = round(CALM_SECONDS * 10**9)
 DOUBLES_SECONDS = 0.1
 """What comes twice comes soon after."""
+MOST_OUTSTANDING = 400
+"""With more the first ones would wait for seconds, and servers give up."""
 VIOLATIONS_SHOWN = 10
 SUSTAINABLE = 0.9
 """A rate above so much of what a server does saturated would only measure a growing queue."""
@@ -325,7 +327,7 @@ class Generator:
         """Do so until so many messages have come, or for so long, and wait until nothing is on its way."""
         for participant in self._participants:
             participant.saturating = True
-        for participant in islice(self._turns(), outstanding * len(self._chats)):
+        for participant in islice(self._turns(), min(outstanding * len(self._chats), MOST_OUTSTANDING)):
             participant.send(0)
         # To count them now and then costs less than to count each.
         step, end = seconds if messages == float("inf") else 0.1, now_ns() + round(seconds * 10**9)
