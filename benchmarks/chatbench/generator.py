@@ -33,8 +33,8 @@ CALM_SECONDS = 0.5
 CALM_NS = round(CALM_SECONDS * 10**9)
 DOUBLES_SECONDS = 0.1
 """What comes twice comes soon after."""
-MOST_OUTSTANDING = 400
-"""With more the first ones would wait for seconds, and servers give up."""
+WARM_OUTSTANDING = 64
+"""Enough to be busy. With thousands the first ones would wait for seconds, and servers give up."""
 VIOLATIONS_SHOWN = 10
 SUSTAINABLE = 0.9
 """A rate above so much of what a server does saturated would only measure a growing queue."""
@@ -287,7 +287,7 @@ class Generator:
 
     async def _phase(self, phase: Phase) -> Outcome:
         if phase.warm_messages:
-            await self._saturate(phase.outstanding, phase.warm_seconds, phase.warm_messages)
+            await self._saturate(min(WARM_OUTSTANDING, 2 * len(self._chats)), phase.warm_seconds, phase.warm_messages)
             # What was broken is told with what is measured.
             self._broken = self._check()
         match phase.kind:
@@ -318,7 +318,7 @@ class Generator:
         was sent has come, and no wave is cut in two.
         """
         meter = _Meter(self._plan, self._chats)
-        await self._saturate(phase.outstanding, phase.seconds)
+        await self._saturate(phase.outstanding * len(self._chats), phase.seconds)
         measured = meter.read()
         await asyncio.sleep(DOUBLES_SECONDS)
         return meter.outcome(phase, measured, violations=self._check())
@@ -327,7 +327,7 @@ class Generator:
         """Do so until so many messages have come, or for so long, and wait until nothing is on its way."""
         for participant in self._participants:
             participant.saturating = True
-        for participant in islice(self._turns(), min(outstanding * len(self._chats), MOST_OUTSTANDING)):
+        for participant in islice(self._turns(), outstanding):
             participant.send(0)
         # To count them now and then costs less than to count each.
         step, end = seconds if messages == float("inf") else 0.1, now_ns() + round(seconds * 10**9)
