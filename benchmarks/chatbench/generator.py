@@ -341,7 +341,7 @@ class Generator:
         """Send by a timetable that does not wait for the server. Latency counts from the time in the timetable."""
         for participant in self._participants:
             participant.timing = True
-        lateness = Histogram()
+        lateness: list[int] = []
         begin = now_ns() + 10 * TICK_NS
         warm = begin + CALM_NS
         end = warm + round(phase.seconds * 10**9)
@@ -356,7 +356,7 @@ class Generator:
             tick += 1
             until = round(tick * TICK_NS * phase.rate / 10**9)
             if until > sent and due >= warm:
-                lateness.record(now - due)
+                lateness.append(now - due)
             for participant in islice(turns, until - sent):
                 participant.send(due)
             sent = until
@@ -366,21 +366,24 @@ class Generator:
         await asyncio.sleep(DOUBLES_SECONDS)
         for participant in self._participants:
             participant.timing = False
-        latency = self._latencies(warm)
         return meter.outcome(
-            phase, measured, latency=latency.encode(), lateness=lateness.encode(), violations=self._check()
+            phase,
+            measured,
+            latency=_encoded(self._latencies(warm)),
+            lateness=_encoded(lateness),
+            violations=self._check(),
         )
 
-    def _latencies(self, since_ns: int) -> Histogram:
-        histogram = Histogram()
+    def _latencies(self, since_ns: int) -> list[int]:
+        """Of what was due since then, in nanoseconds."""
+        latencies = []
         for chat in self._chats:
             due = chat.user.due | chat.support.due
             for participant in chat.both:
                 for token, came in zip(participant.got, participant.came, strict=True):
-                    intended = due.get(token, 0)
-                    if intended >= since_ns:
-                        histogram.record(came - intended)
-        return histogram
+                    if (intended := due.get(token, 0)) >= since_ns:
+                        latencies.append(came - intended)
+        return latencies
 
     def _turns(self) -> Iterator[Participant]:
         """Everybody in turn, for ever: first one side of each chat, then the other."""
@@ -473,6 +476,14 @@ class _Meter:
             violations=violations,
             **msgspec.structs.asdict(measured),
         )
+
+
+def _encoded(latencies: list[int]) -> bytes:
+    """As a histogram, or as nothing."""
+    histogram = Histogram()
+    for latency in latencies:
+        histogram.record(latency)
+    return histogram.encode() if latencies else b""
 
 
 def _count(chats: list[Chat]) -> int:
