@@ -3,6 +3,11 @@
 It is the one of the setting `uvicorn`; for `picows` it does the handshake (`core.picows_protocol`).
 """
 
+import socket
+import struct
+from asyncio import BaseTransport, Transport
+from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -14,6 +19,19 @@ from core.settings import Limits, Rate
 
 ABORT = "live_support.abort"
 """The scope extension with which the application cuts off a peer that does not read."""
+
+
+_RESET_AT_ONCE = struct.pack("ii", 1, 0)
+
+
+def cut(tcp: Transport) -> None:
+    """Reset a TCP connection; otherwise the kernel would keep what the peer has not read, for minutes."""
+    with suppress(RuntimeError, OSError):
+        # Otherwise it is closed already, and its number may be another's.
+        if not tcp.is_closing() or tcp.get_write_buffer_size():
+            connection: socket.socket = tcp.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_ONCE)
+    tcp.abort()
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -29,10 +47,16 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._limits = limits
         self._control_frames = Bucket(Rate(f"{limits.control_frames_per_second}/second"))
 
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        # Without it the kernel takes some 4 MB for a peer before it lets us know that the peer reads nothing.
+        tcp: socket.socket = transport.get_extra_info("socket")
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.send_buffer_bytes)
+
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if hasattr(self, "scope"):  # not set when the handshake was refused
-            cast(dict[str, object], self.scope["extensions"])[ABORT] = self.transport.abort
+            cast(dict[str, object], self.scope["extensions"])[ABORT] = partial(cut, self.transport)
 
     def handle_ping(self) -> None:
         if self._control_frames.take(self.loop.time()):
@@ -56,4 +80,4 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if not self.close_sent:
             self.conn.fail(code, reason)
             self.handle_parser_exception()
-        self.loop.call_later(self._limits.close_seconds, self.transport.abort)
+        self.loop.call_later(self._limits.close_seconds, cut, self.transport)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from core.settings import Settings
 from tests.hostile import echo
 from tests.support import replace, serve
 
@@ -40,6 +39,6 @@ async def test_the_cases_pass(layer: str, tmp_path: Path) -> None:
         )
         await kosoku.wait()
     (cases,) = json.loads((tmp_path / "index.json").read_text()).values()
-    print(f"{layer}:", dict(Counter(case["behavior"] for case in cases.values())))  # noqa: T201
+    print(f"{layer}:", dict(Counter(case["behavior"] for case in cases.values())))
     assert len(cases) >= 247
     assert {number for number, case in cases.items() if case["behavior"] not in PASSED} == EXCEPTIONS[layer]
