@@ -39,6 +39,10 @@ _READ_BYTES = 16 * 1024
 _BUFFER_BYTES = 2048
 """picows' buffer begins with this, and doubles as long as a frame does not fit."""
 
+_COPIED_BYTES = 8192
+"""picows copies frames up to this size. Of a larger one it queues the header as a view of memory that its next frame
+overwrites, so a peer that reads late would get another frame's header."""
+
 _DEAF_BYTES = 1024 * 1024
 """How much a peer may still send when we wait for its close frame; each frame counts as 1 KiB and its size."""
 
@@ -181,7 +185,13 @@ class DirectTransport(WSListener):
 
     def send(self, frame: bytes) -> None:
         with suppress(RuntimeError):  # closed by an error of which we are yet to be told
-            self._websocket.send(_TEXT, frame)
+            size = len(frame)
+            if size <= _COPIED_BYTES:
+                self._websocket.send(_TEXT, frame)
+            elif size < 65536:
+                self._tcp.writelines((b"\x81\x7e" + size.to_bytes(2, "big"), frame))
+            else:
+                self._tcp.writelines((b"\x81\x7f" + size.to_bytes(8, "big"), frame))
 
     def close(self, code: int, reason: str) -> None:
         self._websocket.send_close(cast(Any, code), reason.encode())

@@ -66,28 +66,32 @@ class Hostile:
         self.socket.sendall(frame(TEXT, json.dumps(message).encode()))
 
     def flood(self, chunks: Iterator[bytes], *, reads: bool = False) -> Outcome:
-        """Send until the server cuts the connection."""
-        received = b""
+        """Send until the server cuts the connection, but for 3 seconds at the most."""
+        received = bytearray()
+        if reads:
+            Thread(target=self._read, args=(received,), daemon=True).start()
+        self.socket.settimeout(FLOOD_SECONDS)
         with suppress(OSError):
             for chunk in chunks:
                 if time.monotonic() - self.began > FLOOD_SECONDS:
                     break
-                self.socket.settimeout(0.5)
-                with suppress(TimeoutError):
-                    self.socket.sendall(chunk)
-                while reads and select.select([self.socket], [], [], 0)[0]:
-                    got = self.socket.recv(65536)
-                    received += got
-                    if not got:
-                        break
-        return self.outcome(received)
+                self.socket.sendall(chunk)
+        if reads:
+            return Outcome(None, close_code(bytes(received)))
+        return self.outcome()
 
-    def outcome(self, received: bytes = b"") -> Outcome:
+    def _read(self, received: bytearray) -> None:
+        with suppress(OSError):
+            while got := self.socket.recv(65536):
+                received += got
+
+    def outcome(self) -> Outcome:
         """Wait, without reading, until the connection is gone; then look what the last words were."""
         poll = select.poll()
         poll.register(self.socket, select.POLLRDHUP)
         gone = poll.poll(max(0, LONGEST_SECONDS - (time.monotonic() - self.began)) * 1000)
         lasted = time.monotonic() - self.began
+        received = b""
         self.socket.settimeout(0.2)
         with suppress(OSError):
             while gone and (got := self.socket.recv(65536)):
@@ -158,6 +162,12 @@ def again(chunk: bytes, first: bytes = b"") -> Iterator[bytes]:
 # The attacks.
 
 
+def none(port: int) -> list[Outcome]:  # noqa: ARG001
+    """What to compare with."""
+    time.sleep(3)
+    return []
+
+
 def ping_flood(port: int) -> list[Outcome]:
     """Pings as large as allowed, as fast as they go, and no answer is read."""
     return together(lambda: in_chat(port).flood(again(frame(PING, b"x" * 125) * 100)), 5)
@@ -191,10 +201,10 @@ def oversize(port: int) -> list[Outcome]:
     """Messages larger than may be: announced, and grown by fragments."""
     part = b"x" * 60_000
     announced = frame(TEXT, part, announced=2**40)
-    grown = again(frame(CONTINUATION, part, fin=False), frame(TEXT, part, fin=False))
+    more, first = frame(CONTINUATION, part, fin=False), frame(TEXT, part, fin=False)
     return [
         *together(lambda: in_chat(port).flood(again(part, announced)), 3),
-        *together(lambda: in_chat(port).flood(grown), 3),
+        *together(lambda: in_chat(port).flood(again(more, first)), 3),
     ]
 
 
@@ -211,7 +221,7 @@ def unfinished_close(port: int) -> list[Outcome]:
 
 
 def slow_readers(port: int) -> list[Outcome]:
-    """100 tabs of 25 users read nothing, while the Supports talk as much as they may."""
+    """100 tabs of 25 users read nothing, while the Supports write ten long messages a second."""
     readers, supports = [], []
     for _ in range(25):
         user = register(port)
@@ -238,7 +248,7 @@ def slow_readers(port: int) -> list[Outcome]:
                 support.send_json({"type": "ChatMessage", "args": args})
                 while select.select([support.socket], [], [], 0)[0]:
                     support.socket.recv(1 << 20)
-            time.sleep(0.05 * random.uniform(0.9, 1.1))  # noqa: S311
+            time.sleep(0.1 * random.uniform(0.9, 1.1))  # noqa: S311
 
     talking = Thread(target=talk, daemon=True)
     talking.start()
@@ -258,6 +268,7 @@ def slow_readers(port: int) -> list[Outcome]:
 ATTACKS = {
     attack.__name__: attack
     for attack in (
+        none,
         ping_flood,
         empty_fragments,
         tiny_fragments,

@@ -174,12 +174,13 @@ P99_MS = 5000 * UNIT
 @pytest.mark.parametrize(
     ("name", "cut_seconds"),
     [
+        ("none", 0),
         ("ping_flood", 10),
         ("empty_fragments", 10),
         ("tiny_fragments", 10),
         ("oversize", 10),
         ("unfinished_close", 10),
-        ("small_frames_unread", 20),
+        ("small_frames_unread", 25),
     ],
 )
 async def test_who_abuses_frames_is_cut_off(name: str, cut_seconds: float, victim: Victim, table: list[Row]) -> None:
