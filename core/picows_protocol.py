@@ -167,6 +167,7 @@ class DirectTransport(WSListener):
         self._server = server
         self._limits = limits
         self._fragments: list[bytes] | None = None
+        self._size = 0
         self._deaf = False
         self._control_full_at = 0.0
         self._pong_by = NEVER

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
@@ -21,6 +22,7 @@ ABORT = "live_support.abort"
 """The scope extension with which the application cuts off a peer that does not read."""
 
 
+_PIECE_BYTES = 4096
 _RESET_AT_ONCE = struct.pack("ii", 1, 0)
 
 
@@ -45,6 +47,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, limits: Limits, **options: Any) -> None:
         super().__init__(*args, **options)
         self._limits = limits
+        self.close_timeout = limits.close_seconds
+        self._rest = b""
         self._control_frames = Bucket(Rate(f"{limits.control_frames_per_second}/second"))
 
     def connection_made(self, transport: BaseTransport) -> None:
@@ -57,6 +61,27 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if hasattr(self, "scope"):  # not set when the handshake was refused
             cast(dict[str, object], self.scope["extensions"])[ABORT] = partial(cut, self.transport)
+
+    def data_received(self, data: bytes) -> None:
+        # Whatever one read brings would be parsed and queued at once: thousands of tiny frames, a dict for each.
+        self._rest += data
+        self._parse()
+
+    def _parse(self) -> None:
+        while self._rest and not self.read_paused and not self.transport.is_closing():
+            piece, self._rest = self._rest[:_PIECE_BYTES], self._rest[_PIECE_BYTES:]
+            super().data_received(piece)
+
+    async def receive(self) -> ASGIReceiveEvent:
+        event = await super().receive()
+        self._parse()
+        return event
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.close":
+            # uvicorn's own timer only closes, and so waits for a peer that does not read.
+            self.loop.call_later(self._limits.close_seconds, cut, self.transport)
 
     def handle_ping(self) -> None:
         if self._control_frames.take(self.loop.time()):
@@ -77,7 +102,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             super().handle_cont(event)
 
     def _cut_off(self, code: CloseCode, reason: str) -> None:
+        if self.transport.is_closing():
+            return
         if not self.close_sent:
             self.conn.fail(code, reason)
             self.handle_parser_exception()
+        self.transport.close()
         self.loop.call_later(self._limits.close_seconds, cut, self.transport)

@@ -7,6 +7,7 @@ are timed. At the end a table tells it all.
 import asyncio
 import json
 import os
+import re
 import statistics
 import sys
 import time
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 
-from tests.support import DEADLINE, UNIT, Service, Socket, User, eventually, free_port, is_healthy
+from tests.support import DEADLINE, UNIT, WEBSOCKET, Service, Socket, User, eventually, free_port, is_healthy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -81,7 +82,7 @@ async def victim(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> As
         await eventually(lambda: is_healthy(service))
         yield Victim(service, process)
         assert process.returncode is None, log.read_text()
-        assert b"Traceback" not in log.read_bytes(), log.read_text()
+        assert not re.search(r"rror|Traceback", log.read_text()), log.read_text()
     finally:
         process.terminate()
         await process.wait()
@@ -167,7 +168,7 @@ def all_within(cut: list[float | None], seconds: float) -> bool:
     return all(each is not None and each <= seconds for each in cut)
 
 
-P99_MS = 5000 * UNIT
+P99_MS = (10_000 if WEBSOCKET == "picows" else 30_000) * UNIT
 """Far above what is measured (see docs/security.md): the machine that runs the tests does other things too."""
 
 
@@ -180,7 +181,6 @@ P99_MS = 5000 * UNIT
         ("tiny_fragments", 10),
         ("oversize", 10),
         ("unfinished_close", 10),
-        ("small_frames_unread", 25),
     ],
 )
 async def test_who_abuses_frames_is_cut_off(name: str, cut_seconds: float, victim: Victim, table: list[Row]) -> None:
@@ -190,8 +190,9 @@ async def test_who_abuses_frames_is_cut_off(name: str, cut_seconds: float, victi
     assert row.p99_ms < P99_MS
 
 
-async def test_a_flood_of_good_frames_is_slowed_down(victim: Victim, table: list[Row]) -> None:
-    row, _ = await attack("small_frames", victim, table)
+@pytest.mark.parametrize("name", ["small_frames", "small_frames_unread"])
+async def test_a_flood_of_good_frames_is_slowed_down(name: str, victim: Victim, table: list[Row]) -> None:
+    row, _ = await attack(name, victim, table)
     assert row.grew_mib < 30
     assert row.p99_ms < P99_MS
 

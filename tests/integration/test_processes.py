@@ -18,6 +18,7 @@ from core.settings import Settings
 from tests.conversation import refusal, say, shown_next, waiting_before_a_new_user
 from tests.support import (
     UNIT,
+    WEBSOCKET,
     Service,
     Socket,
     User,
@@ -56,7 +57,12 @@ class Processes:
 
     def __init__(self, redis_url: str, log: Path) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIVE_SUPPORT_")}
-        settings = {"REDIS_URL": redis_url, "JOIN_RATE": "1000/second", "LEAVE_GRACE": str(GRACE)}
+        settings = {
+            "REDIS_URL": redis_url,
+            "JOIN_RATE": "1000/second",
+            "LEAVE_GRACE": str(GRACE),
+            "WEBSOCKET": WEBSOCKET,
+        }
         self._env = inherited | {f"LIVE_SUPPORT_{name}": value for name, value in settings.items()}
         self._log = log
         self._started: list[Process] = []
