@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.conversation import refusal, say
-from tests.support import DEADLINE, Socket, User, eventually
+from tests.support import DEADLINE, WEBSOCKET, Socket, User, eventually
 
 
 class System(NamedTuple):
@@ -40,6 +40,7 @@ async def system(
 ) -> AsyncIterator[System]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("LIVE_SUPPORT_")}
     settings = {"REDIS_URL": redis_url, "CHAT_PORT": "0", "SUBSCRIBER_PORT": "0", "LOG_LEVEL": "debug"}
+    settings["WEBSOCKET"] = WEBSOCKET
     log = tmp_path / "up.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
