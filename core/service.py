@@ -4,6 +4,7 @@ import gc
 import resource
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, cast
 
 import structlog
 import uvicorn
@@ -20,6 +21,7 @@ from core.hub import Hub
 from core.origin import LOCALHOST, OriginGuard
 from core.problems import problems_plugin
 from core.redis import Redis
+from core.security_headers import SecurityHeaders
 from core.settings import Settings
 from core.websocket import WebSocketProtocol
 
@@ -145,7 +147,7 @@ def _spare_collector() -> None:
 def server_config(app: Litestar, settings: Settings, port: int) -> uvicorn.Config:
     """Say how uvicorn serves an app; the tests serve it in the same way."""
     return uvicorn.Config(
-        app,
+        SecurityHeaders(cast(Any, app)),
         host=settings.host,
         port=port,
         loop="uvloop",
