@@ -15,6 +15,7 @@ from litestar.types import ControllerRouterHandler
 from litestar_asyncapi import ChannelDefinition
 
 from core import docs_pages, logs
+from core.assets import Assets
 from core.health import health
 from core.http_protocol import http_protocol
 from core.hub import Hub
@@ -147,7 +148,7 @@ def _spare_collector() -> None:
 def server_config(app: Litestar, settings: Settings, port: int) -> uvicorn.Config:
     """Say how uvicorn serves an app; the tests serve it in the same way."""
     return uvicorn.Config(
-        SecurityHeaders(cast(Any, app)),
+        SecurityHeaders(Assets(cast(Any, app), docs_pages.asset_folders())),
         host=settings.host,
         port=port,
         loop="uvloop",
