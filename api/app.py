@@ -11,6 +11,7 @@ from api.live_chats import LiveChats
 from api.session import Services
 from api.users import Registrar, create_user, register_user
 from core.auth import AgentAuth
+from core.drain import Drain
 from core.hub import Hub
 from core.join_queue import JoinQueue
 from core.rate import AddressRate
@@ -40,6 +41,7 @@ def create_app(settings: Settings) -> Litestar:
         settings=settings,
         redis=redis,
         hub=hub,
+        drain=Drain(settings.limits, chats.catch_up),
         route_handlers=[register_user, create_user, chat],
         dependencies={
             "services": Services(store, queue, chats),

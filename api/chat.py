@@ -1,6 +1,5 @@
 """The WebSocket `/chat/{chatId}`: I/O only. What a frame may do is decided by `api.session`."""
 
-import asyncio
 import re
 from typing import Any
 
@@ -12,8 +11,8 @@ from litestar.params import FromPath
 from api.session import ChatSession, Services
 from core.auth import AgentAuth
 from core.connection import Connection
+from core.connections import Connections
 from core.settings import Settings
-from schemas.errors import CloseCode
 
 _CHAT_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -25,20 +24,12 @@ async def chat(
     services: NamedDependency[Services],
     auth: NamedDependency[AgentAuth],
     settings: NamedDependency[Settings],
+    connections: NamedDependency[Connections],
 ) -> None:
     """Chat as the User or the Support of one chat."""
     if not _CHAT_ID.fullmatch(chatId):
         raise NotFoundException  # before the upgrade: refused with 403
-    connection = Connection(socket, settings, idle_grace=lambda: session.idle_grace())
+    connection = Connection(socket, settings, connections, idle_grace=lambda: session.idle_grace())
     session = ChatSession(chatId, connection, services, agent_of=lambda: auth.agent_of(socket))
-
-    def require_join() -> None:
-        if not session.joined:
-            connection.close(CloseCode.IDLE)
-
-    deadline = asyncio.get_running_loop().call_later(settings.limits.first_frame_seconds, require_join)
-    try:
-        await connection.run(session.receive)
-    finally:
-        deadline.cancel()
-        session.leave()
+    connection.expect(lambda: session.joined, settings.limits.first_frame_seconds)
+    await connection.run(session.receive, session.leave)

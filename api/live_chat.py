@@ -37,7 +37,7 @@ class Member(Protocol):
     def connection_id(self) -> str:
         """Names the connection in the log."""
 
-    def send(self, frame: str) -> None:
+    def send(self, frame: bytes) -> None:
         """Queue a frame."""
 
     def close(self, code: CloseCode) -> None:
@@ -59,7 +59,8 @@ class LiveChat:
         self._tasks = tasks
         self._gone = False
         self._latest = 0
-        self._repairing = False
+        self.repairing = False
+        """Whether the log is being read, because something is missing here."""
         self._dirty = False
         self._loop = asyncio.get_running_loop()
         self._deadline = 0.0
@@ -97,8 +98,8 @@ class LiveChat:
     def missed(self) -> None:
         """Read the log: publications may have been lost."""
         self._dirty = True
-        if not self._repairing:
-            self._repairing = True
+        if not self.repairing:
+            self.repairing = True
             self._tasks.spawn(self._repair())
 
     def _deliver(self, entry: Entry) -> None:
@@ -140,7 +141,7 @@ class LiveChat:
             # `check_offset` finds the gap again when Redis is back.
             log.warning("repair_failed", chat=short(self.chat_id))
         finally:
-            self._repairing = False
+            self.repairing = False
 
     @property
     def furthest(self) -> int:
@@ -241,6 +242,6 @@ class LiveChat:
             self._timer = None
 
 
-def expired_frame(chat_id: str) -> str:
+def expired_frame(chat_id: str) -> bytes:
     """Encode `ChatExpired`."""
-    return encode(ChatExpired(ChatExpiredArgs(chat_id=chat_id))).decode()
+    return encode(ChatExpired(ChatExpiredArgs(chat_id=chat_id)))

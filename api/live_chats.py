@@ -1,5 +1,6 @@
 """LiveChats: all chats that have connections in this process, and the rounds that keep Redis and them in step."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import islice
@@ -20,6 +21,8 @@ log = structlog.get_logger()
 
 _OFFSETS_SECONDS = 2.0
 _OFFSETS_AT_ONCE = 500
+_LEAVE_SECONDS = 1.0
+_CATCH_UP_POLL_SECONDS = 0.01
 
 
 class LiveChats:
@@ -32,6 +35,7 @@ class LiveChats:
         self._settings = settings
         self._chats: dict[str, LiveChat] = {}
         self._tasks = Tasks()
+        self._leaving = Tasks()
 
     def enter(self, chat_id: str, member: Member) -> LiveChat:
         """Put a session into its chat, where it stays until `leave`."""
@@ -64,7 +68,7 @@ class LiveChats:
             self._hub.unsubscribe(chat_keys(chat.chat_id).live)
             chat.end()
         if participant is not None:
-            self._tasks.spawn(self._leave(chat, member.connection_id, participant))
+            self._leaving.spawn(self._leave(chat, member.connection_id, participant))
 
     async def _leave(self, chat: LiveChat, connection_id: str, participant: Participant) -> None:
         try:
@@ -89,7 +93,20 @@ class LiveChats:
         try:
             yield
         finally:
+            # So that the grace of whoever was here begins now, and not with the last round.
+            await self._leaving.finish(_LEAVE_SECONDS)
+            await self._leaving.close()
             await self._tasks.close()
+
+    async def catch_up(self) -> None:
+        """Deliver everything that the logs hold by now.
+
+        Raises:
+            Unavailable: Redis gives no definite answer.
+        """
+        await self._check_offsets()
+        while any(chat.repairing for chat in self._chats.values()):  # noqa: ASYNC110 - once in a process's life
+            await asyncio.sleep(_CATCH_UP_POLL_SECONDS)
 
     async def _touch(self) -> None:
         await self._queue.touch([presence for chat in self._chats.values() if (presence := chat.presence)])

@@ -42,7 +42,7 @@ class Peer(Protocol):
 
     id: str
 
-    def send(self, frame: str) -> None:
+    def send(self, frame: bytes) -> None:
         """Queue a frame."""
 
     def close(self, code: CloseCode) -> None:
@@ -97,7 +97,7 @@ class ChatSession:
         """Names the connection in the chat's log."""
         return self._peer.id
 
-    def send(self, frame: str) -> None:
+    def send(self, frame: bytes) -> None:
         """Pass on a frame of the chat."""
         self._peer.send(frame)
 
@@ -105,7 +105,7 @@ class ChatSession:
         """Close the connection."""
         self._peer.close(code)
 
-    def receive(self, frame: str) -> Coroutine[Any, Any, None] | None:
+    def receive(self, frame: bytes) -> Coroutine[Any, Any, None] | None:
         """Do what a frame asks for.
 
         Returns:
@@ -158,6 +158,7 @@ class ChatSession:
                 error.close = CloseCode.TRY_AGAIN_LATER
             raise
         self._keep_open = close_at_expiry(agent, self._peer.close)
+        self._agent_of = _nobody  # and let go of the handshake
         self._participant = attempt.participant
         self._user_id = args.user_id
         self._support_id = snapshot.support_id if isinstance(args, SupportJoin) else None
@@ -245,6 +246,10 @@ class ChatSession:
         self._peer.close(CloseCode.CHAT_GONE)
 
 
+def _nobody() -> Agent:
+    raise NotAuthenticated
+
+
 def _nothing() -> None:
     pass
 
@@ -279,7 +284,7 @@ def _attempt(args: UserJoin | SupportJoin, connection_id: str, agent: Agent) -> 
     )
 
 
-def _answer(args: UserJoin | SupportJoin, snapshot: Snapshot) -> Iterator[str]:
+def _answer(args: UserJoin | SupportJoin, snapshot: Snapshot) -> Iterator[bytes]:
     """Tell the joining connection what the chat is (the table of PROTOCOL section 3)."""
     user = frame_of("Joined", encode(UserJoined(user_id=args.user_id)))
     support = (

@@ -1,7 +1,7 @@
-"""Connection: one WebSocket, its reader and its writer. Knows frames, deadlines and close codes, not chats.
+"""Connection: one WebSocket, as the services see it. Knows frames, deadlines and close codes, not chats.
 
-The handler's own task reads, a second one writes; whichever ends first ends the other. Everything that leaves
-goes through the bounded outbox, so nobody ever waits for this peer.
+Nobody ever waits for the peer: what it does not take waits in a bounded outbox. And the peer waits for us: while
+one of its frames is worked on, the later ones wait in order, and after a few of them reading pauses.
 """
 
 import asyncio
@@ -14,19 +14,25 @@ import structlog
 from litestar import WebSocket
 
 from core import subprotocol
+from core.asgi_transport import AsgiTransport
+from core.connections import NEVER, Connections
+from core.picows_protocol import DIRECT
 from core.rate import Bucket
 from core.settings import Settings
-from core.websocket import ABORT
+from core.transport import Transport
 from schemas.codec import encode
 from schemas.errors import ChatError, CloseCode, InvalidFrame, RateLimited
 from schemas.messages import Error, ErrorArgs
 
 log = structlog.get_logger()
 
-_LINGER_SECONDS = 15.0
+_LONGEST_THROTTLE_SECONDS = 1.0
+_SHUTDOWN_SECONDS = 2.0
 
-Handle = Callable[[str], Coroutine[Any, Any, None] | None]
-Refill = Callable[[], Iterable[str]]
+Pending = Coroutine[Any, Any, None] | None
+Receive = Callable[[bytes], Pending]
+Leave = Callable[[], Pending]
+Refill = Callable[[], Iterable[bytes]]
 IdleGrace = Callable[[], Awaitable[float]]
 
 
@@ -35,55 +41,118 @@ async def _no_grace() -> float:
 
 
 class Connection:
-    """A WebSocket as the services see it: `send` and `close` never wait, incoming frames go to a handler.
+    """A WebSocket to which `send` and `close` never wait, and whose frames go to a plain function.
 
     Args:
         socket: not accepted yet.
         settings: the deadlines and bounds.
-        refill: asked for more frames whenever the outbox has run empty; see `wake`.
+        connections: the process's; it belongs to them while it is open.
+        refill: asked for more frames whenever the peer has taken everything; see `wake`.
         idle_grace: asked when the connection has been idle, for seconds of patience; 0 lets it close.
     """
+
+    # Thousands of them are idle at a time: no dict, and what most never need is made when it is needed.
+    __slots__ = (
+        "_bucket",
+        "_close_code",
+        "_close_sent",
+        "_connections",
+        "_cut_at",
+        "_deaf",
+        "_expected",
+        "_expected_at",
+        "_idle_grace",
+        "_inbox",
+        "_last_activity",
+        "_leave",
+        "_loop",
+        "_lost",
+        "_malformed",
+        "_opened",
+        "_outbox",
+        "_outbox_size",
+        "_patient_until",
+        "_read_again_at",
+        "_receive",
+        "_refill",
+        "_refused",
+        "_settings",
+        "_socket",
+        "_task",
+        "_transport",
+        "_unanswered",
+        "_writable",
+        "due",
+        "id",
+    )
 
     def __init__(
         self,
         socket: WebSocket[Any, Any, Any],
         settings: Settings,
+        connections: Connections,
         *,
         refill: Refill = tuple,
         idle_grace: IdleGrace = _no_grace,
     ) -> None:
         self.id = secrets.token_hex(8)
-        self._socket = socket
-        self._limits = settings.limits
-        self._idle_seconds = settings.idle_seconds
+        self.due = NEVER
+        self._socket: WebSocket[Any, Any, Any] | None = socket
+        self._settings = settings
+        self._connections = connections
         self._refill = refill
         self._idle_grace = idle_grace
-        self._bucket = Bucket(settings.message_rate)
-        self._malformed = 0
-        self._outbox: deque[str] = deque()
-        self._outbox_size = 0
-        self._last_size = 0
-        self._wake = asyncio.Event()
-        self._close_code: CloseCode | None = None
         self._loop = asyncio.get_running_loop()
+        self._transport: Transport  # once it is open
+        self._opened = False
+        self._receive: Receive = _ignore
+        self._leave: Leave = _nothing
+        self._lost = False
+
+        self._outbox: deque[bytes] | None = None
+        self._outbox_size = 0
+        self._writable = False
+        self._close_code: CloseCode | None = None
+        self._close_sent = False
+
+        self._bucket = Bucket(settings.message_rate)
+        self._refused = 0
+        self._malformed = 0
+        self._inbox: deque[bytes] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._unanswered = 0
+        self._deaf = False
+
+        # Times of the event loop's clock.
         self._last_activity = self._loop.time()
+        self._patient_until = 0.0
+        self._read_again_at = NEVER
+        self._cut_at = NEVER
+        self._expected_at = NEVER
+        self._expected: Callable[[], bool] = bool
 
     # For the services: none of these waits.
 
-    def send(self, frame: str) -> None:
-        """Queue a frame; a peer that lets too many pile up is closed with 4008."""
-        if self.closing:
+    def send(self, frame: bytes) -> None:
+        """Send a text frame; a peer that lets too many pile up is closed with 4008."""
+        if self._close_code is not None:
             return
-        if len(self._outbox) >= self._limits.outbox_frames or self._outbox_size > self._limits.outbox_bytes:
-            self._outbox.clear()
+        if self._writable:
+            self._last_activity = self._loop.time()
+            self._transport.send(frame)
+            return
+        limits = self._settings.limits
+        if self._outbox is None:
+            self._outbox = deque()
+        if len(self._outbox) >= limits.outbox_frames or self._outbox_size > limits.outbox_bytes:
+            self._empty_outbox()
             self.close(CloseCode.SLOW_CONSUMER)
             return
         self._outbox.append(frame)
         self._outbox_size += len(frame)
-        self._wake.set()
 
     def refuse(self, error: ChatError) -> None:
-        """Queue an `Error`, and close if the error says so."""
+        """Send an `Error`, and close if the error says so."""
         self.send(error_frame(error))
         if error.close is not None:
             self.close(error.close)
@@ -92,7 +161,9 @@ class Connection:
         """Close after the frames that are queued. The first code counts."""
         if self._close_code is None:
             self._close_code = code
-            self._wake.set()
+            self._inbox = None
+            if not self._outbox:
+                self._send_close()
 
     @property
     def closing(self) -> bool:
@@ -100,63 +171,191 @@ class Connection:
         return self._close_code is not None
 
     def wake(self) -> None:
-        """Let the writer ask for more frames."""
-        self._wake.set()
+        """Ask for more frames, if the peer has taken all there were."""
+        if self._writable:
+            self._flush()
 
-    # The connection's life.
-
-    async def run(self, handle: Handle) -> None:
-        """Accept, then pass each text frame to the handler until the peer or we close.
-
-        What the handler raises of `ChatError` is told to the peer; anything else closes with 1011.
-        """
-        await self._socket.accept(subprotocols=subprotocol.select(self._socket))
-        self._last_activity = self._loop.time()
-        writer = asyncio.create_task(self._write())
-        try:
-            await self._read(handle)
-        finally:
-            # After a close of ours the writer ends by itself; after the peer's it has nothing left to do.
-            if not self.closing:
-                writer.cancel()
-            await asyncio.wait([writer])
-            if not writer.cancelled() and (error := writer.exception()):
-                log.error("writer_failed", connection=self.id, exc_info=error)
-
-    async def _read(self, handle: Handle) -> None:
-        while (event := await self._socket.receive())["type"] == "websocket.receive":
-            if self.closing:
-                continue
-            text = event.get("text")
-            if text is None:
-                self.close(CloseCode.UNSUPPORTED_DATA)
-                continue
-            self._last_activity = self._loop.time()
-            await self._handle(handle, text)
-
-    async def _handle(self, handle: Handle, text: str) -> None:
-        try:
-            if retry_seconds := self._bucket.take(self._loop.time()):
-                raise RateLimited("You send too fast.", retry_after_ms=round(retry_seconds * 1000) + 1)
-            if pending := handle(text):
-                await pending
-            self._malformed = 0
-        except Exception as error:
-            self._failed(error)
+    def expect(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Close with 4408 unless a condition holds after some seconds."""
+        self._expected = condition
+        self._expected_at = self._loop.time() + seconds
+        self._connections.wake(self, self._expected_at)
 
     def busy(self) -> None:
-        """Note that a frame's answer will come later."""
+        """Note that a frame's answer will come later; with too many of them, later frames wait."""
+        self._unanswered += 1
 
     def ready(self, error: Exception | None) -> None:
         """Note that a frame was dealt with, or tell the peer why not."""
+        self._unanswered -= 1
         if error is not None:
             self._failed(error)
+        if self._unanswered == self._settings.limits.unanswered - 1:
+            self._loop.call_soon(self._proceed)
+
+    # For the end of the service.
+
+    def stop_receiving(self) -> None:
+        """Take no more frames; those that were taken are dealt with."""
+        self._deaf = True
+
+    @property
+    def working(self) -> bool:
+        """Whether frames that were taken are still to be answered."""
+        return self._task is not None or self._unanswered > 0 or bool(self._inbox)
+
+    def abort(self) -> None:
+        """Cut the connection, now."""
+        self._empty_outbox()
+        self.close(CloseCode.SERVICE_RESTART)
+        if self._opened:
+            self._transport.abort()
+
+    # The connection's life.
+
+    async def run(self, receive: Receive, leave: Leave) -> None:
+        """Accept, and pass on each frame until the peer or we close.
+
+        It may return while the connection lives on: then no task waits for it, and nothing of its handler is kept.
+
+        Args:
+            receive: takes a frame, and is done with it when it returns None; a coroutine is run, and later frames
+                wait for its end. What either raises of `ChatError` is told to the peer; anything else closes
+                with 1011.
+            leave: called when the connection is gone and all its frames have been dealt with.
+        """
+        socket, self._socket = self._socket, None
+        if socket is None:
+            raise RuntimeError("A connection runs once.")
+        self._receive, self._leave = receive, leave
+        try:
+            await socket.accept(subprotocols=subprotocol.select(socket))
+            extensions: dict[str, Any] = socket.scope.get("extensions") or {}
+            attach = extensions.get(DIRECT)
+            transport: Transport = attach(self) if attach else AsgiTransport(socket, self)
+        except BaseException:  # the peer has gone in the middle of it
+            if pending := leave():
+                await pending
+            raise
+        self._transport = transport
+        self._opened = True
+        now = self._last_activity = self._loop.time()
+        self._connections.add(self, now)
+        self._writable = True
+        self._flush()
+        if isinstance(transport, AsgiTransport):
+            await transport.run()
+
+    # What the transport tells.
+
+    def frame_received(self, frame: bytes) -> None:
+        if self._deaf or self._close_code is not None:
+            return
+        self._last_activity = self._loop.time()
+        if self._blocked:
+            if self._inbox is None:
+                self._inbox = deque()
+                self._transport.pause_reading()
+            self._inbox.append(frame)
+        else:
+            self._handle(frame)
+
+    def binary_received(self) -> None:
+        self.close(CloseCode.UNSUPPORTED_DATA)
+
+    def pause_writing(self) -> None:
+        self._writable = False
+        limits = self._settings.limits
+        size = self._transport.buffered()
+        self._cut_off_in(limits.send_seconds + size / limits.send_bytes_per_second)
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        if not self._close_sent:
+            self._cut_at = NEVER
+            self._flush()
+
+    def closing_began(self) -> None:
+        if self._close_code is None:
+            self._close_code = CloseCode.INTERNAL_ERROR  # not sent: nothing more will be
+        self._empty_outbox()
+        self._close_sent = True
+        self._cut_off_in(self._settings.limits.close_seconds)
+
+    def connection_lost(self) -> None:
+        self._connections.discard(self)
+        self._lost = self._close_sent = True
+        self._writable = False
+        if self._close_code is None:
+            self._close_code = CloseCode.INTERNAL_ERROR
+        self._empty_outbox()
+        self._proceed()
+
+    def shutdown(self) -> None:
+        self.close(CloseCode.SERVICE_RESTART)
+        self._cut_off_in(_SHUTDOWN_SECONDS)
+
+    # Reading.
+
+    @property
+    def _blocked(self) -> bool:
+        return self._task is not None or self._unanswered >= self._settings.limits.unanswered
+
+    def _handle(self, frame: bytes) -> None:
+        try:
+            if retry_seconds := self._bucket.take(self._loop.time()):
+                self._throttle()
+                raise RateLimited("You send too fast.", retry_after_ms=round(retry_seconds * 1000) + 1)
+            self._refused = 0
+            pending = self._receive(frame)
+            if pending is None:
+                self._malformed = 0
+                return
+        except Exception as error:
+            self._failed(error)
+        else:
+            self._task = self._transport.spawn(self._finish(pending))
+
+    async def _finish(self, pending: Coroutine[Any, Any, None]) -> None:
+        try:
+            await pending
+            self._malformed = 0
+        except asyncio.CancelledError:
+            # The server's patience at its stop is over.
+            self._inbox = None
+            raise
+        except Exception as error:
+            self._failed(error)
+        finally:
+            self._task = None
+            self._proceed()
+
+    def _proceed(self) -> None:
+        """Deal with the frames that waited; then read on, or leave."""
+        while self._inbox and not self._blocked:
+            self._handle(self._inbox.popleft())
+        if self._blocked:
+            return
+        self._inbox = None
+        if self._lost:
+            self._end()
+        elif self._read_again_at == NEVER:
+            self._transport.resume_reading()
+
+    def _throttle(self) -> None:
+        # Every refused frame is answered, so a flood is slowed down where it comes from: reading pauses until the
+        # bucket would have held all that was refused.
+        self._refused += 1
+        pause = min(self._refused * self._settings.message_rate.interval_seconds, _LONGEST_THROTTLE_SECONDS)
+        self._read_again_at = self._loop.time() + pause
+        self._transport.pause_reading()
+        self._connections.wake(self, self._read_again_at)
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, InvalidFrame):
             self._malformed += 1
             self.refuse(error)
-            if self._malformed >= self._limits.malformed_in_a_row:
+            if self._malformed >= self._settings.limits.malformed_in_a_row:
                 self.close(CloseCode.MALFORMED)
         elif isinstance(error, ChatError):
             self._malformed = 0
@@ -165,71 +364,100 @@ class Connection:
             log.error("frame_failed", connection=self.id, exc_info=error)
             self.close(CloseCode.INTERNAL_ERROR)
 
-    async def _write(self) -> None:
+    def _end(self) -> None:
+        leave, self._leave, self._receive = self._leave, _nothing, _ignore
         try:
-            while True:
-                self._wake.clear()
-                await self._flush()
-                if self._close_code is not None:
-                    await self._send_close(self._close_code)
-                    return
-                await self._wait()
-        except TimeoutError:
-            self._abort()
-        except (RuntimeError, OSError):
-            # The peer is gone, or the server has closed at its own stop: the reader hears of it.
-            self.close(CloseCode.SERVICE_RESTART)
+            pending = leave()
+        except Exception as error:
+            log.error("leave_failed", connection=self.id, exc_info=error)
+        else:
+            if pending is not None:
+                self._transport.spawn(pending)
 
-    async def _flush(self) -> None:
-        while True:
-            while self._outbox:
-                frame = self._outbox.popleft()
-                self._outbox_size -= len(frame)
-                await self._send({"type": "websocket.send", "text": frame})
-                self._last_size = len(frame)
-                self._last_activity = self._loop.time()
-            if self.closing:
-                return
-            self._outbox.extend(self._refill())
+    # Writing.
+
+    def _flush(self) -> None:
+        while self._writable:
             if not self._outbox:
-                return
-            self._outbox_size = sum(map(len, self._outbox))
+                self._outbox = deque(self._refill()) if self._close_code is None else None
+                if not self._outbox:
+                    self._outbox = None
+                    break
+                self._outbox_size = sum(map(len, self._outbox))
+            frame = self._outbox.popleft()
+            self._outbox_size -= len(frame)
+            self._last_activity = self._loop.time()
+            self._transport.send(frame)
+        if not self._outbox:
+            self._send_close()
 
-    async def _send(self, event: Any) -> None:
-        # A send waits until the peer has taken most of what was sent before.
-        seconds = self._limits.send_seconds + self._last_size / self._limits.send_bytes_per_second
-        async with asyncio.timeout(seconds):
-            await self._socket.send(event)
+    def _empty_outbox(self) -> None:
+        self._outbox = None
+        self._outbox_size = 0
 
-    async def _send_close(self, code: CloseCode) -> None:
-        await self._send({"type": "websocket.close", "code": code, "reason": code.reason})
+    def _send_close(self) -> None:
+        if self._close_sent or self._close_code is None or not self._opened:
+            return
+        self._close_sent = True
+        self._transport.close(self._close_code, self._close_code.reason)
         # A peer that does not even read the close frame would keep its socket for ever.
-        self._loop.call_later(_LINGER_SECONDS, self._abort)
+        self._cut_off_in(self._settings.limits.close_seconds)
 
-    def _abort(self) -> None:
-        self.close(CloseCode.SLOW_CONSUMER)
-        extensions: dict[str, Any] = self._socket.scope.get("extensions") or {}
-        if ABORT in extensions:
-            extensions[ABORT]()
+    # Deadlines.
 
-    async def _wait(self) -> None:
-        """Wait until there is something to write, or until the connection has been idle for too long."""
-        deadline = self._last_activity + self._idle_seconds
-        while not self._wake.is_set():
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._wake.wait()
-            except TimeoutError:
-                # Frames that came in meanwhile have only moved the mark; a timer per frame would cost more.
-                now = self._loop.time()
-                deadline = self._last_activity + self._idle_seconds
-                if deadline <= now and (deadline := now + await self._idle_grace()) <= now:
-                    self.close(CloseCode.IDLE)
+    def _cut_off_in(self, seconds: float) -> None:
+        """Cut the connection unless something better happens before."""
+        self._cut_at = min(self._cut_at, self._loop.time() + seconds)
+        self._connections.wake(self, self._cut_at)
+
+    def sweep(self, now: float) -> float:
+        """Do what is due; return when the next thing will be."""
+        transport = self._transport
+        if self._cut_at <= now:
+            self._empty_outbox()
+            self.close(CloseCode.SLOW_CONSUMER)
+            transport.abort()
+            return NEVER
+        if self._read_again_at <= now:
+            self._read_again_at = NEVER
+            self._proceed()
+        if self._expected_at <= now:
+            self._expected_at = NEVER
+            if not self._expected():
+                self.close(CloseCode.IDLE)
+        if self._close_code is not None:
+            return min(self._cut_at, self._read_again_at)
+        idle_at = max(self._last_activity + self._settings.idle_seconds, self._patient_until)
+        if idle_at <= now:
+            idle_at = self._patient_until = NEVER
+            transport.spawn(self._idle())
+        return min(self._cut_at, self._read_again_at, self._expected_at, idle_at, transport.keep_alive(now))
+
+    async def _idle(self) -> None:
+        try:
+            grace = await self._idle_grace()
+        except Exception as error:
+            log.error("idle_failed", connection=self.id, exc_info=error)
+            grace = 0
+        now = self._loop.time()
+        if grace <= 0 and self._last_activity + self._settings.idle_seconds <= now:
+            self.close(CloseCode.IDLE)
+        else:
+            self._patient_until = now + grace
+            self._connections.wake(self, max(self._patient_until, self._last_activity + self._settings.idle_seconds))
 
 
-def error_frame(error: ChatError) -> str:
+def _ignore(frame: bytes) -> None:  # noqa: ARG001
+    return None
+
+
+def _nothing() -> None:
+    return None
+
+
+def error_frame(error: ChatError) -> bytes:
     """Encode an error as an `Error` message."""
     args = ErrorArgs(code=error.code, message=error.message)
     if error.retry_after_ms is not None:
         args = ErrorArgs(code=error.code, message=error.message, retry_after_ms=error.retry_after_ms)
-    return encode(Error(args)).decode()
+    return encode(Error(args))

@@ -4,6 +4,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 
+from core.drain import Drain
 from core.hub import Hub
 from core.redis import Redis
 from schemas.messages import Health
@@ -17,9 +18,14 @@ from schemas.messages import Health
     response_description="It can.",
     responses={503: ResponseSpec(Health, description="It cannot; the reason says why.", generate_examples=False)},
 )
-async def health(redis: NamedDependency[Redis], hub: NamedDependency[Hub]) -> Response[Health]:
-    """Answer 200 when Redis answers and the hub listens, else 503 with the reason."""
-    reason = await redis.ping() or (None if hub.listening else "The hub does not listen on Redis.")
+async def health(
+    redis: NamedDependency[Redis], hub: NamedDependency[Hub], drain: NamedDependency[Drain]
+) -> Response[Health]:
+    """Answer 200 when Redis answers, takes writes, and the hub listens, else 503 with the reason."""
+    if drain.stopping:
+        reason: str | None = "The service is stopping."
+    else:
+        reason = await redis.ping() or (None if hub.listening else "The hub does not listen on Redis.")
     headers = {"Cache-Control": "no-store"}
     if reason is None:
         return Response(Health(status="ok"), headers=headers)

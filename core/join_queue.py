@@ -41,6 +41,14 @@ class Presence(NamedTuple):
     place: int | None
 
 
+class Overdue(NamedTuple):
+    """A claim whose lease is over."""
+
+    user_id: str
+    chat_id: str
+    claim_id: str
+
+
 class JoinQueue:
     """The join queue in Redis.
 
@@ -108,7 +116,7 @@ class JoinQueue:
 
     async def release(self, user_id: str, *, claim_id: str) -> None:
         """Give a claimed user back to the queue, at the old place."""
-        await self._release(QUEUE, user_id, claim_id)
+        await self._release(QUEUE, user_id, claim_id, "")
 
     async def serve(self, *, user_id: str, chat_id: str) -> None:
         """Take a user whose Support has joined out of the queue."""
@@ -127,18 +135,27 @@ class JoinQueue:
 
     async def sweep(self, store: ChatStore) -> None:
         """Forget absent users, and return those whose claim ran out. Any process may do it, at any time."""
+        for overdue in await self.overdue():
+            await self.settle(overdue, store)
+
+    async def overdue(self) -> list[Overdue]:
+        """Forget absent users, and find the claims that ran out."""
         due = await self._sweep(QUEUE, _SWEEP_AT_ONCE)
-        for user, chat, claim in _batches((value.decode() for value in due), 3):
-            try:
-                joined = await store.support_id(chat)
-            except ChatGone:
-                await self.forget(user)
-                continue
-            if joined:
-                # The process that let the Support join died before it could say so.
-                await self.serve(user_id=user, chat_id=chat)
-            else:
-                await self.release(user, claim_id=claim)
+        return [Overdue(*fields) for fields in _batches((value.decode() for value in due), 3)]
+
+    async def settle(self, overdue: Overdue, store: ChatStore) -> None:
+        """End a claim that ran out, as its chat says. Another sweeper may have, and the agent have claimed anew."""
+        user_id, chat_id, claim_id = overdue
+        try:
+            joined = await store.support_id(chat_id)
+        except ChatGone:
+            await self.forget(user_id)
+            return
+        if joined:
+            # The process that let the Support join died before it could say so.
+            await self.serve(user_id=user_id, chat_id=chat_id)
+        else:
+            await self._release(QUEUE, user_id, claim_id, "overdue")
 
     async def waiting_list(self, *, known_version: str = "") -> WaitingList | None:
         """Read the waiting list, or None when the known version is the current one."""

@@ -16,6 +16,7 @@
 | live-support:{joins}:version           | int     | rises with every change of the waiting list             | kept: one key   | queue scripts       |
 | live-support:{joins}:changed           | channel | a hint that the waiting list changed                    | -               | queue scripts       |
 | live-support:rate:{ADDRESS}            | string  | when the address's bucket is full again (µs)            | by then         | take                |
+| live-support:probe                     | string  | nothing, ever: a write of nothing asks whether writing is possible | -    | refusals            |
 | Join                                   | channel | the seed's join request, published on entering          | -               | enqueue             |
 
 The braces are part of the name: all keys of one call share a hash tag, so they live in one cluster slot.
@@ -26,6 +27,7 @@ supportUserName, agent (a hash of the Support's token's `sub`); offset (last ent
 from typing import NamedTuple
 
 JOIN_CHANNEL = "Join"
+PROBE_KEY = "live-support:probe"
 
 
 class ChatKeys(NamedTuple):

@@ -13,6 +13,7 @@ import structlog
 from redis.asyncio.connection import SSLConnection, parse_url
 from redis.exceptions import ResponseError
 
+from core.refusals import WRITE_OF_NOTHING, Refusals
 from core.resp import Argument, Command, OnReply, Resp, ignore
 from core.settings import DEFAULT_URL, Settings
 from core.tasks import Tasks
@@ -24,12 +25,12 @@ _CONNECT_SECONDS = 2.0
 _PING_SECONDS = 1.0
 _SILENCE_SECONDS = 3.0
 _AWAY_SECONDS = 1.0
+_HOLD_SECONDS = 0.05
+_REPLICA_SECONDS = 2.0
 _FIRST_PAUSE_SECONDS = 0.05
 _LAST_PAUSE_SECONDS = 1.0
-# How Redis begins to say that it is about to be well again, or that another one is the master now.
-_TRANSIENT = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
-# How it begins to say that it takes no writes now: memory or disk is full, the replicas are gone, a script hangs.
-_REFUSALS = ("OOM", "MISCONF", "NOREPLICAS", "BUSY")
+# How Redis begins to say that it is about to be well again. With READONLY another one may be the master now.
+_TRANSIENT = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
 
 
 class Redis:
@@ -44,8 +45,12 @@ class Redis:
         self._limits = settings.limits
         self._scripts: list[Script] = []
         self._connection: Resp | None = None
+        self._since = 0.0
+        # Without a connection all commands wait; on a replica those that write do, and whatever comes after them.
         self._waiting: deque[Command] = deque()
+        self._held: list[Command] = []
         self._away = False
+        self._refusals = Refusals()
         self._tasks: Tasks | None = None
         self._on_connect: Callable[[], None] = _nothing
         self._on_push: Callable[[list[Any]], None] = ignore
@@ -63,14 +68,16 @@ class Redis:
         """
         self.start()
         connection = self._connection
-        if len(self._waiting if connection is None else connection.unanswered) >= self._limits.redis_commands:
+        on_their_way = len(self._waiting if connection is None else connection.unanswered) + len(self._held)
+        if on_their_way >= self._limits.redis_commands:
             on_reply(Unavailable("The server is overloaded, try again later."))
             return
         # While Redis is known to be away nobody is kept waiting for long.
         seconds = _AWAY_SECONDS if self._away else self._limits.store_seconds
-        deadline = asyncio.get_running_loop().time() + seconds
-        command = Command(arguments, on_reply, deadline=deadline, lasting=True)
-        if connection is None:
+        command = Command(arguments, on_reply, since=asyncio.get_running_loop().time(), seconds=seconds, lasting=True)
+        if self._held:
+            self._held.append(command)
+        elif connection is None:
             self._waiting.append(command)
         else:
             connection.send(command)
@@ -91,12 +98,16 @@ class Redis:
         """Return why Redis cannot be used, or None."""
         try:
             async with asyncio.timeout(1):
-                await self.run("PING")
-        except (TimeoutError, Unavailable):
-            return "Redis does not answer."
+                if self._connection is not None:
+                    await _answer(self._connection, *WRITE_OF_NOTHING)
+                    self._refusals.end()
+                    return None
         except ResponseError as error:
-            return f"Redis answers: {error}."
-        return None
+            code = self._refusals.note(str(error), asyncio.get_running_loop().time())
+            return f"Redis takes no writes: {code}." if code else f"Redis answers: {error}."
+        except (TimeoutError, ConnectionError):
+            pass
+        return "Redis does not answer."
 
     # Subscriptions, for the hub.
 
@@ -128,8 +139,8 @@ class Redis:
         """Close the connection; who waits for a reply gets `Unavailable`."""
         if self._tasks is not None:
             await self._tasks.close()
-        while self._waiting:
-            self._waiting.popleft().abandon(_unavailable())
+        for command in (*self._waiting, *self._held):
+            command.abandon(_unavailable())
 
     async def _keep_connected(self) -> None:
         loop = asyncio.get_running_loop()
@@ -146,10 +157,10 @@ class Redis:
                 told = True
             else:
                 told = False
-                since = loop.time()
+                self._since = loop.time()
                 await self._use(connection)
                 log.warning("redis_connection_lost")
-                if loop.time() - since > _LAST_PAUSE_SECONDS:
+                if loop.time() - self._since > _LAST_PAUSE_SECONDS:
                     pause = _FIRST_PAUSE_SECONDS
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads reconnects, guards nothing
             pause = min(2 * pause, _LAST_PAUSE_SECONDS)
@@ -194,9 +205,14 @@ class Redis:
                 if now - connection.last_heard > _SILENCE_SECONDS:
                     # It may be half open, which TCP alone would not notice for minutes.
                     connection.abort()
+                elif self._refusals.code == "READONLY" and now - self._since > _REPLICA_SECONDS:
+                    # The address may lead to the new master by now.
+                    connection.abort()
                 elif now - pinged > _PING_SECONDS:
                     pinged = now
                     connection.send(Command(("PING",), self._take_pong))
+                    if self._refusals.code:
+                        connection.send(Command(WRITE_OF_NOTHING, self._take_proof))
 
     def _abandon_overdue(self, now: float) -> None:
         # On a connection they keep their places, since the replies may still come.
@@ -204,12 +220,17 @@ class Redis:
         overdue = [command for command in queue if command.deadline <= now and not command.abandoned]
         if overdue:
             self._set_away(True)
-        for command in overdue:
+        for command in (*overdue, *(held for held in self._held if held.deadline <= now)):
             command.abandon(_unavailable())
+        self._held = [command for command in self._held if not command.abandoned]
 
     def _take_pong(self, reply: Any) -> None:
         if not isinstance(reply, Exception):
             self._set_away(False)
+
+    def _take_proof(self, reply: Any) -> None:
+        if not isinstance(reply, Exception):
+            self._refusals.end()
 
     def _set_away(self, away: bool) -> None:
         if away != self._away:
@@ -223,12 +244,31 @@ class Redis:
             command.arguments = ("EVAL", script.text, *command.arguments[2:])
             connection.send(command)
         elif error.startswith(_TRANSIENT):
-            # The next connection may lead to another master.
             connection.retry(command)
-        elif error.startswith(_REFUSALS):
+        elif code := self._refusals.note(error, asyncio.get_running_loop().time()):
+            # A replica may be about to become the master. Whoever comes later does not wait for it.
+            if code == "READONLY" and command.since <= self._refusals.since:
+                self._hold(command)
+            else:
+                command.answer(_unavailable())
+        elif error.startswith("BUSY"):  # a script hangs
             command.answer(_unavailable())
         else:
             command.answer(ResponseError(error))
+
+    def _hold(self, command: Command) -> None:
+        """Send a command again a moment later, and what came after it behind it."""
+        if not self._held:
+            asyncio.get_running_loop().call_later(_HOLD_SECONDS, self._release)
+        self._held.append(command)
+
+    def _release(self) -> None:
+        held, self._held = sorted(self._held, key=lambda command: command.since), []
+        for command in held:
+            if self._connection is None:
+                self._waiting.append(command)
+            else:
+                self._connection.send(command)
 
 
 class Script:

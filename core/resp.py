@@ -1,6 +1,7 @@
 """One connection to Redis: commands out, replies and pushes in, all in the order of one byte stream (RESP3)."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -24,25 +25,28 @@ class Command:
     Args:
         arguments: the command's name and what belongs to it.
         on_reply: called once, with the reply or an exception.
-        deadline: by the loop's clock; nobody cares for the reply after it.
+        since: when it was given, by the loop's clock.
+        seconds: so long somebody waits for the reply.
         lasting: whether it is to be sent again on the next connection if this one is lost before the reply.
         confirmation: the push that answers instead of a reply, as with subscriptions: its kind and its channel.
     """
 
-    __slots__ = ("arguments", "confirmation", "deadline", "lasting", "on_reply")
+    __slots__ = ("arguments", "confirmation", "deadline", "lasting", "on_reply", "since")
 
     def __init__(
         self,
         arguments: Sequence[Argument],
         on_reply: OnReply,
         *,
-        deadline: float = float("inf"),
+        since: float = 0.0,
+        seconds: float = math.inf,
         lasting: bool = False,
         confirmation: tuple[bytes, bytes] | None = None,
     ) -> None:
         self.arguments = arguments
         self.on_reply = on_reply
-        self.deadline = deadline
+        self.since = since
+        self.deadline = since + seconds
         self.lasting = lasting
         self.confirmation = confirmation
 

@@ -1,25 +1,33 @@
 """The scaffolding that both services share: the Litestar app with its docs pages, and how it is run."""
 
+import asyncio
 import gc
 import resource
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from math import ceil
+from types import FrameType
 from typing import Any, cast
 
 import structlog
 import uvicorn
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 from litestar_asyncapi import ChannelDefinition
 
 from core import docs_pages, logs
 from core.assets import Assets
+from core.drain import Drain
 from core.health import health
 from core.http_protocol import http_protocol
 from core.hub import Hub
 from core.origin import LOCALHOST, OriginGuard
+from core.picows_protocol import DirectTransport, PicowsProtocol
 from core.problems import problems_plugin
 from core.redis import Redis
 from core.security_headers import SecurityHeaders
@@ -33,6 +41,8 @@ _OTHER_FILES = 256
 # next age. The defaults, 700 and 10, fit programs that allocate less than one per message and connection.
 _GC_YOUNG, _GC_OLDER = 50_000, 20
 
+_PROTOCOLS: dict[str, type[WebSocketProtocol]] = {"picows": PicowsProtocol, "uvicorn": WebSocketProtocol}
+
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 
@@ -45,6 +55,7 @@ def build_service(
     settings: Settings,
     redis: Redis,
     hub: Hub,
+    drain: Drain,
     route_handlers: Sequence[ControllerRouterHandler],
     dependencies: Mapping[str, object],
     lifespan: Lifespan,
@@ -60,6 +71,7 @@ def build_service(
         settings: of the service.
         redis: started before `lifespan` and closed after it.
         hub: the services' listener.
+        drain: sees the clients off when the service stops.
         route_handlers: the service's own routes.
         dependencies: single objects, injected by name.
         lifespan: of the service's own parts.
@@ -74,14 +86,23 @@ def build_service(
                 log.info("service_started", service=name)
                 yield
         finally:
+            drain.connections.close()
             await redis.close()
             log.info("service_stopped", service=name)
 
-    provided = {"settings": settings, "redis": redis, "hub": hub, **dependencies}
+    provided = {
+        "settings": settings,
+        "redis": redis,
+        "hub": hub,
+        "drain": drain,
+        "connections": drain.connections,
+        **dependencies,
+    }
     return Litestar(
         [docs_pages.index, docs_pages.favicon, docs_pages.assets(), health, *route_handlers],
         dependencies={key: _provide(part) for key, part in provided.items()},
         guards=[OriginGuard(settings)],
+        middleware=[drain.refusing_sockets],
         cors_config=_cors(settings),
         openapi_config=docs_pages.openapi(name, description),
         plugins=[
@@ -91,6 +112,7 @@ def build_service(
         ],
         request_max_body_size=settings.limits.body_bytes,
         lifespan=[life],
+        state=State({"drain": drain}),
         logging_config=None,
     )
 
@@ -108,6 +130,54 @@ def _cors(settings: Settings) -> CORSConfig:
     return CORSConfig(allow_origins=[], allow_origin_regex=LOCALHOST.pattern if settings.on_loopback else None)
 
 
+class Server(uvicorn.Server):
+    """uvicorn's server, but a stop sees the clients off before anything is closed.
+
+    uvicorn itself would send 1012 at once, before the answers to what clients have just sent, and would wait for a
+    peer that does not read.
+    """
+
+    def __init__(self, app: Litestar, settings: Settings, port: int) -> None:
+        super().__init__(server_config(app, settings, port))
+        self._drain: Drain = app.state.drain
+        self._leave_seconds = settings.limits.leave_seconds
+        self._request_seconds = settings.limits.store_seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; a second signal hastens. uvicorn's own haste would leave out the app's end."""
+        if self.should_exit:
+            self._drain.hasten()
+        else:
+            super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See the clients off, then close."""
+        await self._drain.see_off()
+        # Until each peer has answered the close frame: a socket that is closed with something unread is reset,
+        # and the peer may then never see the frame.
+        await self._drain.until(lambda: not self._open_sockets(), self._leave_seconds)
+        for protocol in self._open_sockets():
+            protocol.transport.abort()
+        # A request that has arrived is answered within that time, if it is at all.
+        seconds = min(self._drain.seconds_left, self._request_seconds)
+        cutting_off = asyncio.get_running_loop().call_later(seconds, self._cut_off)
+        # For handlers that still wait for Redis a moment after their connection is gone.
+        self.config.timeout_graceful_shutdown = ceil(seconds) + 1
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cutting_off.cancel()
+            self._cut_off()
+
+    def _open_sockets(self) -> list[Any]:
+        kinds = (WebSocketProtocol, DirectTransport)
+        return [each for each in self.server_state.connections if isinstance(each, kinds)]
+
+    def _cut_off(self) -> None:
+        for protocol in tuple(self.server_state.connections):
+            protocol.transport.abort()
+
+
 def run_service(create_app: Callable[[Settings], Litestar], settings: Settings, port: int) -> int:
     """Serve an app until SIGINT or SIGTERM.
 
@@ -116,7 +186,7 @@ def run_service(create_app: Callable[[Settings], Litestar], settings: Settings, 
     """
     logs.configure(settings)
     _raise_file_limit(settings.max_connections)
-    server = uvicorn.Server(server_config(create_app(settings), settings, port))
+    server = Server(create_app(settings), settings, port)
     _spare_collector()
     server.run()
     return 0 if server.started else 1
@@ -146,19 +216,18 @@ def _spare_collector() -> None:
 
 
 def server_config(app: Litestar, settings: Settings, port: int) -> uvicorn.Config:
-    """Say how uvicorn serves an app; the tests serve it in the same way."""
+    """Say how uvicorn serves an app."""
     return uvicorn.Config(
         SecurityHeaders(Assets(cast(Any, app), docs_pages.asset_folders())),
         host=settings.host,
         port=port,
         loop="uvloop",
         http=http_protocol(settings),
-        ws=WebSocketProtocol,
+        ws=cast(Any, partial(_PROTOCOLS[settings.websocket], limits=settings.limits)),
         ws_max_size=settings.limits.frame_bytes,
         ws_per_message_deflate=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
-        timeout_graceful_shutdown=round(settings.limits.drain_seconds),
         access_log=False,
         log_config=None,
         server_header=False,

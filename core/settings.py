@@ -98,14 +98,27 @@ class Limits(Struct, frozen=True, kw_only=True):
     """A peer that takes nothing for so long is cut off."""
     send_bytes_per_second: int = 32 * 1024
     """How fast a peer must take a large frame; a history has that much more time."""
+    close_seconds: float = 8
+    """A peer that has not completed the closing handshake by then is cut off."""
+    unanswered: int = 32
+    """Frames of one connection that are worked on at a time; more wait, and reading pauses."""
+    fragments: int = 64
+    """Fragments of one message; more close with 1008."""
+    control_frames_per_second: int = 20
+    """Pings and pongs of one connection; more close with 1008."""
     store_seconds: float = 4
     """A write that Redis has not confirmed by then is answered with `unavailable`."""
     redis_commands: int = 20_000
     """Commands of one process that wait for Redis; more are refused with `unavailable`."""
     waiting_users: int = 10_000
     """Users in the queue at the most."""
-    drain_seconds: float = 10
-    """How long a stopping service waits for its connections."""
+    stop_notice_seconds: float = 0.5
+    """So long a stopping service only says so on `/health`: time for a proxy that looks often to send new clients
+    elsewhere. Longer helps no one: new sockets are refused with 503, and a proxy tries the next process."""
+    leave_seconds: float = 2
+    """A peer that has not left so long after 1012 is cut off: it does not read."""
+    drain_seconds: float = 8
+    """How long a stopping service waits for its clients in all. It ends within 10 s, whatever they do."""
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,6 +158,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `aud` of an agent's token must contain; unset, a token with an `aud` is refused."""
     anonymous_agents: bool = field(default=False, name="ANONYMOUS_AGENTS")
     """Allow agents without a token on other than loopback addresses."""
+    websocket: Literal["picows", "uvicorn"] = field(default="picows", name="WEBSOCKET")
+    """WebSocket layer: picows, or uvicorn's own, which takes more than twice the time for a frame."""
     max_connections: Annotated[int, Meta(ge=1)] = field(default=10_000, name="MAX_CONNECTIONS")
     """Open connections of one process, WebSockets and others."""
     connections_per_address: Annotated[int, Meta(ge=1)] | None = field(default=None, name="CONNECTIONS_PER_ADDRESS")

@@ -28,6 +28,11 @@ class Tasks:
         if not task.cancelled() and (error := task.exception()):
             log.error("task_failed", exc_info=error)
 
+    async def finish(self, seconds: float) -> None:
+        """Wait until what runs now has ended, but no longer than this."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+
     async def close(self) -> None:
         """Cancel what still runs, and wait for its end."""
         # A library may swallow a cancellation while it handles one of its own, so it is repeated.

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ DATA_DIR = Path(".live-support")
 
 READY_SECONDS = 30
 STOP_SECONDS = 12
-"""Longer than a service takes to see its connections off."""
+"""Longer than a service takes to see its clients off."""
 
 REDIS = "embedded Redis"
 PAGES = {"OpenAPI": "/schema", "AsyncAPI": "/asyncapi", "health": "/health"}
@@ -48,16 +48,23 @@ def up(settings: Settings) -> int:
 async def _run(settings: Settings) -> None:
     children: dict[str, Process] = {}
     work = asyncio.create_task(_start_and_watch(settings, children))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+    _on_signal(work.cancel)
     try:
         with suppress(asyncio.CancelledError):
             await work
     finally:
         # The services still write to Redis while they see their clients off.
         redis = children.pop(REDIS, None)
-        await _end(children.values())
+        services = list(children.values())
+        # A service that is asked twice hastens. Redis is asked once: it saves what it has.
+        _on_signal(lambda: _terminate(services))
+        await _end(services)
         await _end([redis] if redis else [])
+
+
+def _on_signal(act: Callable[[], object]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, act)
 
 
 async def _start_and_watch(settings: Settings, children: dict[str, Process]) -> None:
@@ -165,10 +172,15 @@ def _announce(host: str, ports: dict[str, int], redis_url: str | None) -> None:
     print("\n".join(lines), flush=True)
 
 
+def _terminate(children: Iterable[Process]) -> None:
+    for child in children:
+        with suppress(ProcessLookupError):
+            child.terminate()
+
+
 async def _end(children: Iterable[Process]) -> None:
     running = [child for child in children if child.returncode is None]
-    for child in running:
-        child.terminate()
+    _terminate(running)
     try:
         async with asyncio.timeout(STOP_SECONDS):
             for child in running:

@@ -31,7 +31,7 @@ _OPENED_MAX = 32
 _SHORT = 512
 
 
-def decode_client_message(frame: str) -> ClientMessage:
+def decode_client_message(frame: bytes) -> ClientMessage:
     """Decode one text frame of `/chat/{chatId}`.
 
     Raises:
@@ -46,17 +46,17 @@ def decode_client_message(frame: str) -> ClientMessage:
         raise _explain(frame, error) from None
 
 
-def _opened(frame: str) -> int:
+def _opened(frame: bytes) -> int:
     """Count the objects and arrays of a frame; while there are few, braces in strings count, too."""
-    count = frame.count("{") + frame.count("[")
+    count = frame.count(b"{") + frame.count(b"[")
     if count <= _OPENED_MAX:
         return count
     # The braces in what people write do not count: without escapes, every other part is outside of strings.
-    outside = "".join(frame.replace("\\\\", "").replace('\\"', "").split('"')[::2])
-    return outside.count("{") + outside.count("[")
+    outside = b"".join(frame.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+    return outside.count(b"{") + outside.count(b"[")
 
 
-def _explain(frame: str, error: Exception) -> UnknownType | InvalidFrame:
+def _explain(frame: bytes, error: Exception) -> UnknownType | InvalidFrame:
     if not isinstance(error, msgspec.ValidationError):
         return InvalidFrame("The frame is not valid JSON.")
     try:
@@ -67,15 +67,14 @@ def _explain(frame: str, error: Exception) -> UnknownType | InvalidFrame:
     return InvalidFrame(f"{str(error)[:200]}.") if known else UnknownType("This type of message is not known.")
 
 
-def decode_claim(frame: str) -> str:
+def decode_claim(frame: bytes) -> str:
     """Decode an agent's click: a bare `userId`; quotes and white space around it are tolerated.
 
     Raises:
         InvalidFrame: anything else.
     """
-    bare = frame.strip().strip('"').strip()
     try:
-        return msgspec.convert(bare, Id)
+        return msgspec.convert(frame.decode().strip().strip('"').strip(), Id)
     except _DECODE_ERRORS:
         raise InvalidFrame("A claim is the bare userId: 32 lower-case hex digits.") from None
 
@@ -103,11 +102,11 @@ def encode_unstamped(*, user_id: str, content: str, sender: Participant) -> Unst
     return Unstamped(body, body.index(b'"content":'), body.rindex(_PLACEHOLDER_TEXT))
 
 
-def frame_of(type_: str, body: bytes) -> str:
+def frame_of(type_: str, body: bytes) -> bytes:
     """Put already encoded args into the envelope."""
-    return f'{{"type":"{type_}","args":{body.decode()}}}'
+    return b'{"type":"%b","args":%b}' % (type_.encode(), body)
 
 
-def history_frame(bodies: list[bytes]) -> str:
+def history_frame(bodies: list[bytes]) -> bytes:
     """Make a `ChatHistory` of already encoded messages."""
-    return f'{{"type":"ChatHistory","args":{{"messages":[{b",".join(bodies).decode()}]}}}}'
+    return b'{"type":"ChatHistory","args":{"messages":[%b]}}' % b",".join(bodies)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from litestar import Litestar
 
 from core.auth import AgentAuth
+from core.drain import Drain
 from core.hub import Hub
 from core.join_queue import JoinQueue
 from core.redis import Redis
@@ -37,6 +38,7 @@ def create_app(settings: Settings) -> Litestar:
         settings=settings,
         redis=redis,
         hub=hub,
+        drain=Drain(settings.limits),
         route_handlers=[joins],
         dependencies={
             "view": view,

@@ -1,6 +1,7 @@
 """The WebSocket `/joins`: the waiting users out, an agent's claims in."""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +11,7 @@ from litestar.di import NamedDependency
 
 from core.auth import AgentAuth, close_at_expiry
 from core.connection import Connection
+from core.connections import Connections
 from core.join_queue import JoinQueue
 from core.settings import Settings
 from schemas.codec import decode_claim
@@ -34,7 +36,7 @@ class AgentSession:
         self._lease_seconds = lease_seconds
         self._claims: dict[str, float] = {}
 
-    async def receive(self, frame: str) -> None:
+    async def receive(self, frame: bytes) -> None:
         """Claim the user whom a frame names.
 
         Raises:
@@ -63,7 +65,11 @@ class AgentSession:
             log.warning("release_failed")  # the leases run out
 
 
-async def _ignore(_: str) -> None:
+def _ignore(_: bytes) -> None:
+    pass
+
+
+def _nothing() -> None:
     pass
 
 
@@ -74,26 +80,28 @@ async def joins(
     queue: NamedDependency[JoinQueue],
     auth: NamedDependency[AgentAuth],
     settings: NamedDependency[Settings],
+    connections: NamedDependency[Connections],
 ) -> None:
     """Follow the waiting users as an agent, and claim them."""
     try:
         agent = auth.agent_of(socket)
     except NotAuthenticated:
         # Accepted first: a browser is not told why a handshake has failed.
-        stranger = Connection(socket, settings)
+        stranger = Connection(socket, settings, connections)
         stranger.close(CloseCode.NOT_AUTHENTICATED)
-        await stranger.run(_ignore)
+        await stranger.run(_ignore, _nothing)
         return
-    connection = Connection(socket, settings, refill=lambda: feed.take())
+    connection = Connection(socket, settings, connections, refill=lambda: feed.take())
     # So that an agent who comes right after a claim is not shown the user. If Redis is away, what is known must do.
     with suppress(Unavailable):
         await view.refresh()
     feed = view.open_feed(connection.wake)
     session = AgentSession(agent.claim_id(connection.id), queue, settings.claim_lease_seconds)
     keep_open = close_at_expiry(agent, connection.close)
-    try:
-        await connection.run(session.receive)
-    finally:
+
+    def leave() -> Coroutine[Any, Any, None]:
         keep_open()
         view.close_feed(feed)
-        await session.leave()
+        return session.leave()
+
+    await connection.run(session.receive, leave)

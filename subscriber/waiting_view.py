@@ -120,14 +120,14 @@ class Feed:
         self._pending = deque(backlog)
         self._shown = max((user.stay for user in backlog), default=0)
 
-    def take(self) -> list[str]:
+    def take(self) -> list[bytes]:
         """Return the next frames; none when everything is shown."""
-        frames: list[str] = []
+        frames: list[bytes] = []
         while len(frames) < _AT_ONCE and (self._pending or self._advance()):
             user = self._pending.popleft()
             # Who was claimed since is not shown, and who came back is shown for the new stay.
             if self._view.is_waiting(user):
-                frames.append(encode(JoinRequest(user_id=user.user_id, chat_id=user.chat_id)).decode())
+                frames.append(encode(JoinRequest(user_id=user.user_id, chat_id=user.chat_id)))
         return frames
 
     def _advance(self) -> bool:

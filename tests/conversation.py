@@ -1,14 +1,10 @@
-"""A User and a Support who talk, agents who wait for users, and the proof that nothing else reached them."""
+"""A User and a Support who talk in raw frames, agents who wait for users, and proof that nothing else reached them."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from tests.support import Frame, Service, Socket, User, agent, error_code, support_in_chat, user_in_chat
-
-Published = Callable[[], Awaitable[list[Frame]]]
-"""The fixture `published`: what was published on the channel `Join` since the test began."""
 
 
 class Talk(NamedTuple):
@@ -117,14 +113,3 @@ async def waiting_before_a_new_user(chat_server: Service, subscriber_service: Se
             while shown[-1] != newest.request:
                 shown.append(await joins.receive())
             return shown[:-1]
-
-
-class Stopwatch:
-    """Time since it was made."""
-
-    def __init__(self) -> None:
-        self._started = asyncio.get_running_loop().time()
-
-    @property
-    def seconds(self) -> float:
-        return asyncio.get_running_loop().time() - self._started

@@ -3,21 +3,21 @@
 import asyncio
 import json
 import os
+import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any, NamedTuple, Self
 
 import httpx
 import msgspec
 import pytest
-import uvicorn
 from litestar import Litestar
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from core.service import server_config
-from core.settings import Rate, Settings
+from core.service import Server
+from core.settings import Limits, Rate, Settings
 
 UNIT = float(os.environ.get("LIVE_SUPPORT_TEST_UNIT_MS", "100")) / 1000
 """The tests' unit of time in seconds: every short setting is some of these. A slow machine wants a larger one."""
@@ -27,6 +27,9 @@ DEADLINE = 150 * UNIT
 
 Frame = dict[str, Any]
 
+Published = Callable[[], Awaitable[list[Frame]]]
+"""The fixture `published`: what was published on the channel `Join` since the test began."""
+
 
 def make_settings(redis_url: str, **changes: Any) -> Settings:
     """Settings of production, without the rates that tests would run into."""
@@ -34,6 +37,8 @@ def make_settings(redis_url: str, **changes: Any) -> Settings:
         "redis_url": redis_url,
         "join_rate": Rate("100000/second"),
         "message_rate": Rate("100000/second"),
+        "websocket": os.environ.get("LIVE_SUPPORT_WEBSOCKET", "picows"),
+        "limits": Limits(stop_notice_seconds=0),
     }
     return Settings(**{**defaults, **changes})
 
@@ -42,6 +47,8 @@ class Service(NamedTuple):
     """A running service."""
 
     port: int
+    stop: Callable[[], asyncio.Task[None]] | None = None
+    """Does what SIGTERM does, for a service in this process; the task is done when it has stopped."""
 
     @property
     def http(self) -> str:
@@ -60,20 +67,25 @@ async def serve(
 ) -> AsyncIterator[Service]:
     """Serve an app as production does, on a free port unless one is given, until the block ends."""
     app = create_app(settings)
-    server = uvicorn.Server(server_config(app, settings, port=port))
+    server = Server(app, settings, port)
     # uvicorn would take over the signals of the whole test run.
     server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
     running = asyncio.create_task(server.serve())
+
+    def stop() -> asyncio.Task[None]:
+        server.handle_exit(signal.SIGTERM, None)
+        return running
+
     try:
         while not server.started:
             assert not running.done(), "the service did not start"
             await asyncio.sleep(0.001)
-        service = Service(server.servers[0].sockets[0].getsockname()[1])
+        service = Service(server.servers[0].sockets[0].getsockname()[1], stop)
         await eventually(lambda: is_healthy(service))
         yield service
     finally:
-        server.should_exit = True
-        await running
+        # The second time it would hasten the stop.
+        await (running if running.done() else stop())
 
 
 async def is_healthy(service: Service) -> bool:
@@ -263,3 +275,14 @@ def contents(frames: list[Frame]) -> list[str]:
 def replace(settings: Settings, **changes: Any) -> Settings:
     """The settings with some changed."""
     return msgspec.structs.replace(settings, **changes)
+
+
+class Stopwatch:
+    """Time since it was made."""
+
+    def __init__(self) -> None:
+        self._started = asyncio.get_running_loop().time()
+
+    @property
+    def seconds(self) -> float:
+        return asyncio.get_running_loop().time() - self._started

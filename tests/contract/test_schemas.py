@@ -78,7 +78,7 @@ def test_an_example_of_the_seed_decodes_validates_and_comes_back_the_same(name: 
         text = text.replace('"chatId": "..."', f'"chatId": "{example["chatId"]}"')
     assert json.loads(text) == example
     if schema == "chat.client":
-        decoded: Any = codec.decode_client_message(text)
+        decoded: Any = codec.decode_client_message(text.encode())
     else:
         decoded = msgspec.json.decode(text, type=type_)
     assert json.loads(codec.encode(decoded)) == example
@@ -179,14 +179,14 @@ REFUSED = [
 def test_a_malformed_frame_fails_in_the_schema_and_in_the_decoder(frame: Any) -> None:
     assert errors("chat.client", frame)
     with pytest.raises(InvalidFrame):
-        codec.decode_client_message(json.dumps(frame))
+        codec.decode_client_message(json.dumps(frame).encode())
 
 
 def test_an_unknown_type_fails_in_the_schema_and_in_the_decoder() -> None:
     frame = {"type": "Leave", "args": {}}
     assert errors("chat.client", frame)
     with pytest.raises(UnknownType):
-        codec.decode_client_message(json.dumps(frame))
+        codec.decode_client_message(json.dumps(frame).encode())
 
 
 @pytest.mark.parametrize("content", ["", "x" * 4001])
@@ -212,7 +212,7 @@ def test_the_schema_refuses_what_the_server_never_sends(message: Any) -> None:
 def test_a_key_that_is_not_known_is_ignored() -> None:
     frame = {**changed(examples.USER_JOIN, lastSeq=7), "requestId": "1"}
     assert errors("chat.client", frame) == []
-    assert codec.decode_client_message(json.dumps(frame)) == messages.Join(
+    assert codec.decode_client_message(json.dumps(frame).encode()) == messages.Join(
         messages.UserJoin(user_id=frame["args"]["userId"], username="Nika")
     )
 

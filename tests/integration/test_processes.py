@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,19 +16,32 @@ from redis.asyncio import Redis
 
 from core.keys import QUEUE
 from core.settings import Settings
-from tests.conversation import refusal, say, shown_next, waiting_before_a_new_user
-from tests.support import (
-    UNIT,
-    Service,
-    Socket,
-    User,
-    agent,
-    eventually,
-    free_port,
-    is_healthy,
-    support_in_chat,
-    user_in_chat,
+from live_support_client import (
+    AlreadyClaimed,
+    ChatClient,
+    ChatHistory,
+    ChatHistoryArgs,
+    ChatMessage,
+    Joined,
+    JoinsClient,
+    Options,
+    Replaced,
+    SupportJoined,
+    UserJoined,
 )
+from tests.people import (
+    Agent,
+    hear,
+    hear_all,
+    hear_said,
+    hear_some,
+    is_shown,
+    request_of,
+    shown_next,
+    waiting_before_a_new_user,
+    waiting_user,
+)
+from tests.support import UNIT, Service, eventually, free_port, is_healthy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -35,7 +49,6 @@ DEADLINE_SECONDS = 45
 """For the start and the end of a process. Generous: it only decides how late a failure shows."""
 
 GRACE = 10 * UNIT
-UNKNOWN = "0" * 32
 
 
 class Process(NamedTuple):
@@ -61,9 +74,9 @@ class Processes:
         self._log = log
         self._started: list[Process] = []
 
-    async def start(self, *commands: str) -> list[Process]:
-        """Run a service for each command, and wait until all are healthy."""
-        started = [await self._start(command) for command in commands]
+    async def start(self, *commands: str, port: int | None = None) -> list[Process]:
+        """Run a service for each command, on free ports unless one is given, and wait until all are healthy."""
+        started = [await self._start(command, port or free_port()) for command in commands]
         async with asyncio.timeout(DEADLINE_SECONDS):
             for process in started:
                 while not await is_healthy(process.service):
@@ -71,8 +84,7 @@ class Processes:
                     await asyncio.sleep(0.05)
         return started
 
-    async def _start(self, command: str) -> Process:
-        port = free_port()
+    async def _start(self, command: str, port: int) -> Process:
         with self._log.open("ab") as log:
             child = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "core.cli", command),
@@ -100,19 +112,20 @@ async def processes(shared_settings: Settings, tmp_path_factory: pytest.TempPath
     assert "Traceback" not in log.read_text()
 
 
-class System(NamedTuple):
-    """Two of each: what the tests share, because to start a process takes longer than most tests."""
-
-    chat: Service
-    other_chat: Service
-    subscriber: Service
-    other_subscriber: Service
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(processes: Processes) -> System:
+async def shared(processes: Processes) -> list[Service]:
+    """Two of each: what the tests share, because to start a process takes longer than most tests."""
     started = await processes.start("chat-server", "chat-server", "subscriber", "subscriber")
-    return System(*(process.service for process in started))
+    return [process.service for process in started]
+
+
+class System(NamedTuple):
+    """The shared processes, as users and agents reach them."""
+
+    client: ChatClient
+    other_client: ChatClient
+    agent: Agent
+    other_agent: Agent
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -122,113 +135,137 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def system(shared: System, redis: Redis) -> System:
+async def system(shared: list[Service], redis: Redis, options: Options) -> AsyncIterator[System]:
     """The shared processes, when nobody waits any more whom another test has left."""
 
     async def nobody_waits() -> bool:
         return await redis.zcard(QUEUE.waiting) == 0
 
     await eventually(nobody_waits)
-    return shared
-
-
-async def is_shown(user: User, *agents: Socket) -> None:
-    """Wait until agents are shown a user; a Subscriber may not know yet that somebody else has gone."""
-    for joins in agents:
-        while await joins.receive() != user.request:
-            pass
+    chat, other_chat, subscriber, other_subscriber = shared
+    async with (
+        ChatClient(chat.http, options=options) as client,
+        ChatClient(other_chat.http, options=options) as other_client,
+    ):
+        yield System(
+            client,
+            other_client,
+            partial(JoinsClient, subscriber.http, options=options),
+            partial(JoinsClient, other_subscriber.http, options=options),
+        )
 
 
 async def test_a_user_and_an_agent_talk_over_two_chat_servers(system: System) -> None:
+    nika = await system.client.register("Nika")
+    request = request_of(nika)
     async with (
-        user_in_chat(system.chat) as (user, user_socket),
-        support_in_chat(system.other_chat, user, user_socket) as (support_id, support_socket),
+        system.client.chat(nika) as user,
+        system.other_client.support_chat(request, name="Vika") as support,
     ):
-        said = [
-            await say(user.says("Are you there?"), user_socket, support_socket),
-            await say(user.hears("I am.", support_id), support_socket, user_socket),
-        ]
-        for service in (system.chat, system.other_chat):
-            async with user.chat(service) as tab:
-                await tab.send(user.join(supportId=support_id))
-                assert (await tab.receive())["args"]["messages"] == said
+        said = [await user.send("Are you there?"), await support.send("I am.")]
+        assert support.support_id
+        vika = SupportJoined(user_id=nika.user_id, support_id=support.support_id, support_user_name="Vika")
+        told = [Joined(args=vika), *(ChatMessage(args=message) for message in said)]
+        assert await hear_some(support, 3) == told
+        assert await hear_some(user, 4) == [Joined(args=UserJoined(user_id=nika.user_id)), *told]
+        for client in (system.client, system.other_client):
+            async with client.chat(nika, support_id=support.support_id) as tab:
+                assert await hear(tab) == ChatHistory(args=ChatHistoryArgs(messages=said))
 
 
 async def test_two_subscribers_share_one_queue(system: System) -> None:
-    async with user_in_chat(system.chat) as (user, _), agent(system.other_subscriber) as loser:
-        async with agent(system.subscriber) as winner:
+    async with waiting_user(system.client) as user, system.other_agent() as loser:
+        async with system.agent() as winner:
             await is_shown(user, winner, loser)
-            await winner.send(user.userId)
-            # The winner hears nothing: the next answer is that to the next claim.
-            assert await refusal(UNKNOWN, winner) == "not_waiting"
-            assert await refusal(user.userId, loser) == "already_claimed"
-            assert await waiting_before_a_new_user(system.chat, system.other_subscriber) == []
+            await winner.claim(user)
+            with pytest.raises(AlreadyClaimed):
+                await loser.claim(user)
+            assert await waiting_before_a_new_user(system.client, system.other_agent) == []
         # Whoever came and went meanwhile was shown once, and the user is shown again, for the second stay.
-        newcomer, again = await loser.receive_some(2)
-        assert newcomer != again == user.request
-        await shown_next(system.chat, loser)
+        newcomer, again = await hear_some(loser, 2)
+        assert newcomer != again == user
+        await shown_next(system.client, loser)
 
 
 async def test_the_sixth_connection_closes_the_oldest_on_another_chat_server(system: System) -> None:
-    async with AsyncExitStack() as stack, user_in_chat(system.chat) as (user, oldest):
-        tabs = []
-        for service in (system.other_chat, system.chat, system.other_chat, system.chat, system.other_chat):
-            tabs.append(await stack.enter_async_context(user.chat(service)))
-            await tabs[-1].send(user.join())
-            assert await tabs[-1].receive() == user.joined
-        assert await oldest.close_code() == 4509
-        await say(user.says("Five tabs are enough."), *tabs)
+    user = await system.client.register("Nika")
+    async with AsyncExitStack() as stack, system.client.chat(user) as oldest:
+        clients = [system.other_client, system.client] * 2 + [system.other_client]
+        tabs = [await stack.enter_async_context(client.chat(user)) for client in clients]
+        with pytest.raises(Replaced):
+            await hear_all(oldest)
+        await tabs[0].send("Five tabs are enough.")
+        for tab in tabs:
+            assert await hear_said(tab, 1) == ["Five tabs are enough."]
 
 
 async def test_a_killed_chat_server_loses_nothing_but_its_connections(
-    processes: Processes, system: System, redis: Redis
+    processes: Processes, system: System, redis: Redis, options: Options
 ) -> None:
     (killed,) = await processes.start("chat-server")
-    async with user_in_chat(killed.service) as (user, socket), agent(system.subscriber) as joins:
-        await is_shown(user, joins)
-        said = await say(user.says("Is anybody there?"), socket)
+    nika = await system.client.register("Nika")
+    request = request_of(nika)
+    async with (
+        ChatClient(killed.service.http, options=options) as client,
+        client.chat(nika) as user,
+        system.agent() as joins,
+    ):
+        await is_shown(request, joins)
+        said = await user.send("Is anybody there?")
         assert await killed.end(signal.SIGKILL) == -signal.SIGKILL
 
     # Nobody says any more that the user is there.
     async def has_left_the_queue() -> bool:
-        return await redis.zscore(QUEUE.waiting, user.userId) is None
+        return await redis.zscore(QUEUE.waiting, nika.user_id) is None
 
     await eventually(has_left_the_queue)
-    assert await waiting_before_a_new_user(system.chat, system.subscriber) == []
+    assert await waiting_before_a_new_user(system.client, system.agent) == []
 
     # The user comes back elsewhere, waits again, and talks on.
-    async with agent(system.subscriber) as joins, user.chat(system.chat) as socket:
-        await socket.send(user.join())
-        assert await socket.receive() == user.joined
-        assert await socket.receive() == {"type": "ChatHistory", "args": {"messages": [said]}}
-        await is_shown(user, joins)
-        async with support_in_chat(system.chat, user, socket) as (support_id, support_socket):
-            assert (await support_socket.receive())["args"]["messages"] == [said]
-            await say(user.hears("I am.", support_id), support_socket, socket)
+    history = ChatHistory(args=ChatHistoryArgs(messages=[said]))
+    async with system.agent() as joins, system.client.chat(nika) as user:
+        assert await hear_some(user, 2) == [Joined(args=UserJoined(user_id=nika.user_id)), history]
+        await is_shown(request, joins)
+        async with system.client.support_chat(request, name="Vika") as support:
+            joined = await hear(support)
+            assert await hear(support) == history
+            answered = ChatMessage(args=await support.send("I am."))
+            assert await hear(support) == answered
+            assert await hear_some(user, 2) == [joined, answered]
 
 
-async def test_a_stopping_chat_server_asks_its_clients_to_come_back(processes: Processes, system: System) -> None:
+async def test_after_a_restart_of_a_chat_server_its_clients_talk_on(
+    processes: Processes, system: System, options: Options
+) -> None:
     (stopping,) = await processes.start("chat-server")
-    async with (
-        user_in_chat(stopping.service) as (user, user_socket),
-        support_in_chat(stopping.service, user, user_socket) as (support_id, support_socket),
-    ):
-        said = await say(user.says("Are you there?"), user_socket, support_socket)
-        assert await stopping.end() == 0
-        assert await user_socket.close_code() == await support_socket.close_code() == 1012
-    async with user.chat(system.chat) as socket:
-        await socket.send(user.join(supportId=support_id))
-        assert (await socket.receive())["args"]["messages"] == [said]
-
-
-async def test_a_stopping_subscriber_asks_its_agents_to_come_back(processes: Processes, system: System) -> None:
-    (stopping,) = await processes.start("subscriber")
-    async with user_in_chat(system.chat) as (user, _):
-        async with agent(stopping.service) as claimant:
-            await is_shown(user, claimant)
-            await claimant.send(user.userId)
-            assert await refusal(UNKNOWN, claimant) == "not_waiting"
+    async with ChatClient(stopping.service.http, options=options) as client:
+        nika = await client.register("Nika")
+        async with client.chat(nika) as user, client.support_chat(request_of(nika), name="Vika") as support:
+            said = [await user.send("Are you there?")]
             assert await stopping.end() == 0
-            assert await claimant.close_code() == 1012
+            await processes.start("chat-server", port=stopping.service.port)
+            said.append(await support.send("I am."))
+            said.append(await user.send("Good."))
+            for chat in (user, support):
+                assert await hear_said(chat, 3) == [message.content for message in said]
+    async with system.client.chat(nika, support_id=support.support_id) as tab:
+        assert await hear(tab) == ChatHistory(args=ChatHistoryArgs(messages=said))
+
+
+async def test_when_a_subscriber_stops_whom_its_agents_claimed_waits_again(
+    processes: Processes, system: System, options: Options
+) -> None:
+    (stopping,) = await processes.start("subscriber")
+    async with (
+        waiting_user(system.client) as user,
+        JoinsClient(stopping.service.http, options=options) as claimant,
+    ):
+        await is_shown(user, claimant)
+        await claimant.claim(user)
+        assert await stopping.end() == 0
         # Its agent is gone, so the user waits again, long before the lease is over.
-        assert await waiting_before_a_new_user(system.chat, system.subscriber) == [user.request]
+        assert await waiting_before_a_new_user(system.client, system.agent) == [user]
+        # The agent comes back by itself.
+        await processes.start("subscriber", port=stopping.service.port)
+        await is_shown(user, claimant)
+        await claimant.claim(user)

@@ -1,8 +1,11 @@
-"""A participant who refreshes while messages flow sees the one order: no gap, no repeat, whatever the moment."""
+"""A participant who refreshes while messages flow misses nothing and sees the one order, whatever the moment.
+
+That nothing is sent twice either is a matter of raw frames, and tested there: the SDK would hide it.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
@@ -11,82 +14,80 @@ import api.live_chats
 from core.hub import Hub
 from core.settings import Settings
 from core.store import ChatStore, JoinAttempt, Snapshot
-from tests.conversation import say, talk_in
-from tests.support import UNIT, Frame, Service, Socket, User, serve, support_in_chat, user_in_chat
-
-RATE = 500
-"""Messages per second."""
+from live_support_client import Chat, ChatClient, ChatHistory, ChatMessage, Options, RegisteredUser, StoredMessage
+from tests.people import hear, hear_said, hear_some, request_of, user_in_chat
+from tests.support import UNIT, serve
 
 REJOINS = 50
 LIVE = 20
 """Messages that a view takes after its history."""
 
-pytestmark = pytest.mark.given(chat_max_messages=1_000_000, chat_max_bytes=1_000_000_000)
+more_than_a_chat_may_hold = pytest.mark.given(chat_max_messages=1_000_000, chat_max_bytes=1_000_000_000)
 
 
-class Flow:
-    """A Support that writes at a rate, whether or not anything comes back."""
-
-    def __init__(self, user: User, support_id: str, socket: Socket) -> None:
-        self.sent = 0
-        self.echoes: list[Frame] = []
-        self._user = user
-        self._support_id = support_id
-        self._socket = socket
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Write until the block ends, and then wait for all echoes."""
-        reader, writer = asyncio.create_task(self._read()), asyncio.create_task(self._write())
-        try:
-            yield
-        finally:
-            writer.cancel()
-            with suppress(asyncio.CancelledError):
-                await writer
-            await self._socket.send(self._user.hears("the end", self._support_id))
-            await reader
-
-    async def _write(self) -> None:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        while True:
-            while self.sent < (loop.time() - started) * RATE:
-                self.sent += 1
-                await self._socket.send(self._user.hears(str(self.sent), self._support_id))
-            await asyncio.sleep(1 / RATE)
-
-    async def _read(self) -> None:
-        while not self.echoes or self.echoes[-1]["content"] != "the end":
-            frame = await self._socket.receive()
-            assert frame["type"] == "ChatMessage", frame
-            self.echoes.append(frame["args"])
+def said_in(*heard: object) -> list[StoredMessage]:
+    """The messages, of which nothing else may be among."""
+    assert all(isinstance(each, ChatMessage) for each in heard), heard
+    return [each.args for each in heard if isinstance(each, ChatMessage)]
 
 
-async def view(user: User, support_id: str, chat_server: Service) -> tuple[list[Frame], list[Frame]]:
+async def history_of(chat: Chat) -> list[StoredMessage]:
+    """The history that comes first."""
+    history = await hear(chat)
+    assert isinstance(history, ChatHistory), history
+    return history.args.messages
+
+
+@asynccontextmanager
+async def flow(*chats: Chat) -> AsyncIterator[None]:
+    """Let each write without a pause until the block ends."""
+    ending = False
+
+    async def write(chat: Chat) -> None:
+        number = 0
+        while not ending:
+            number += 1
+            await chat.send(str(number))
+
+    async with asyncio.TaskGroup() as writers:
+        for chat in chats:
+            writers.create_task(write(chat))
+        yield
+        ending = True
+
+
+async def view(
+    client: ChatClient, user: RegisteredUser, support_id: str
+) -> tuple[list[StoredMessage], list[StoredMessage]]:
     """Refresh: what the history holds, and some of what follows."""
-    async with user.chat(chat_server) as socket:
-        await socket.send(user.join(supportId=support_id))
-        history = await socket.receive()
-        assert history["type"] == "ChatHistory", history
-        return history["args"]["messages"], [frame["args"] for frame in await socket.receive_some(LIVE)]
+    async with client.chat(user, support_id=support_id) as chat:
+        return await history_of(chat), said_in(*await hear_some(chat, LIVE))
 
 
-async def test_fifty_refreshes_while_500_messages_a_second_flow_show_one_order(
-    chat_server: Service, settings: Settings, services: AsyncExitStack
+@more_than_a_chat_may_hold
+async def test_fifty_refreshes_while_messages_flow_show_one_order(
+    client: ChatClient, settings: Settings, services: AsyncExitStack, options: Options
 ) -> None:
     second_server = await services.enter_async_context(serve(api.app.create_app, settings))
-    async with user_in_chat(chat_server) as (user, _):
-        pass  # for the first time; from now on the user refreshes
-    async with support_in_chat(chat_server, user) as (support_id, socket):
-        flow = Flow(user, support_id, socket)
-        async with flow.running():
-            servers = (chat_server, second_server)
-            views = [await view(user, support_id, servers[number % 2]) for number in range(REJOINS)]
+    other_client = await services.enter_async_context(ChatClient(second_server.http, options=options))
+    user = await client.register("Nika")
+    async with client.chat(user) as writing, client.support_chat(request_of(user), name="Vika") as support:
+        await hear(support)  # that it has joined
+        assert support.support_id
+        async with flow(writing, support):
+            clients = (client, other_client)
+            views = [await view(clients[number % 2], user, support.support_id) for number in range(REJOINS)]
+        last = await support.send("the end")
+        seen = said_in(await hear(support))
+        while seen[-1] != last:
+            seen += said_in(await hear(support))
 
-    assert [message["content"] for message in flow.echoes[:-1]] == [str(number + 1) for number in range(flow.sent)]
+    for sender in ("User", "Support"):
+        own = [message.content for message in seen[:-1] if message.sender == sender]
+        assert own == [str(number + 1) for number in range(len(own))]
+        assert len(own) > REJOINS
     for history, live in views:
-        assert history + live == flow.echoes[: len(history) + LIVE]
+        assert history + live == seen[: len(history) + LIVE]
 
 
 # The two moments at which something could fall between history and live messages. Under load the next message would
@@ -94,7 +95,7 @@ async def test_fifty_refreshes_while_500_messages_a_second_flow_show_one_order(
 
 
 async def test_a_connection_listens_before_it_reads_the_log(
-    chat_server: Service, monkeypatch: pytest.MonkeyPatch
+    client: ChatClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
     confirmed, join = Hub.confirmed, ChatStore.join
@@ -109,7 +110,7 @@ async def test_a_connection_listens_before_it_reads_the_log(
 
     monkeypatch.setattr(Hub, "confirmed", noted_confirmed)
     monkeypatch.setattr(ChatStore, "join", noted_join)
-    async with user_in_chat(chat_server):
+    async with user_in_chat(client):
         assert steps == ["listens", "reads"]
 
 
@@ -121,21 +122,22 @@ def no_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_rounds")
 async def test_what_is_said_after_the_log_was_read_follows_the_history(
-    chat_server: Service, monkeypatch: pytest.MonkeyPatch
+    client: ChatClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     join = ChatStore.join
-    async with talk_in(chat_server) as talk:
-        await say(talk.user.says("before"), talk.user_socket, talk.support_socket)
+    user = await client.register("Nika")
+    async with client.chat(user) as chat, client.support_chat(request_of(user), name="Vika") as support:
+        before = await chat.send("before")
+        assert await hear_said(support, 1) == ["before"]
 
         async def interrupted_join(store: ChatStore, chat_id: str, attempt: JoinAttempt) -> Snapshot:
             snapshot = await join(store, chat_id, attempt)
             # All in the chat have got it, so this process has delivered it to whomever it could.
-            await say(talk.user.says("meanwhile"), talk.user_socket, talk.support_socket)
+            await chat.send("meanwhile")
+            assert await hear_said(support, 1) == ["meanwhile"]
             return snapshot
 
         monkeypatch.setattr(ChatStore, "join", interrupted_join)
-        async with talk.user.chat(chat_server) as tab:
-            await tab.send(talk.user_rejoin)
-            history, live = await tab.receive_some(2)
-            assert [message["content"] for message in history["args"]["messages"]] == ["before"]
-            assert live["args"]["content"] == "meanwhile"
+        async with client.chat(user, support_id=support.support_id) as tab:
+            assert await history_of(tab) == [before]
+            assert [message.content for message in said_in(await hear(tab))] == ["meanwhile"]

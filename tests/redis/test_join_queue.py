@@ -9,7 +9,9 @@ from core.join_queue import JoinQueue
 from core.keys import JOIN_CHANNEL, QUEUE
 from core.redis import Redis as CoreRedis
 from core.settings import Limits, Settings
+from core.store import ChatStore
 from schemas.errors import AlreadyClaimed, NotWaiting, Unavailable
+from tests.chats import Chat
 from tests.support import DEADLINE, replace
 from tests.waiting import ANA, LEO, NIKA, chat_of, end_lease, enqueue, entries, stay_of, version, waiting
 
@@ -147,6 +149,20 @@ async def test_a_released_user_returns_to_the_old_place_for_a_new_stay(queue: Jo
     assert await waiting(queue) == [NIKA, ANA]
     assert await stay_of(queue, NIKA) > max(stays)
     await queue.claim(NIKA, claim_id="b")
+
+
+async def test_a_slow_sweeper_does_not_end_a_claim_that_was_made_anew(
+    queue: JoinQueue, store: ChatStore, redis: Redis
+) -> None:
+    chat = await Chat.open(store)
+    await queue.enqueue(user_id=chat.user_id, chat_id=chat.chat_id)
+    await queue.claim(chat.user_id, claim_id="a")
+    await end_lease(redis, chat.user_id)
+    (found,) = await queue.overdue()
+    await queue.sweep(store)  # by another process, which is faster
+    await queue.claim(chat.user_id, claim_id="a")
+    await queue.settle(found, store)
+    assert await waiting(queue) == []
 
 
 async def test_only_the_claimant_releases(queue: JoinQueue) -> None:

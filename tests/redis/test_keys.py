@@ -18,7 +18,17 @@ import core.keys
 import core.redis
 import subscriber.app
 from core.resp import OnReply
-from tests.support import UNIT, Service, agent, eventually, make_settings, serve, support_in_chat, user_in_chat
+from tests.support import (
+    UNIT,
+    Service,
+    agent,
+    eventually,
+    is_healthy,
+    make_settings,
+    serve,
+    support_in_chat,
+    user_in_chat,
+)
 
 _ROW = re.compile(r"^\| (\S+) +\| (\S+) +\|", re.MULTILINE)
 _ARGUMENT = re.compile(r'"((?:[^"\\]|\\.)*)"')
@@ -103,6 +113,7 @@ async def test_the_services_name_only_keys_of_the_table(
     monitor = Monitor(redis)
     async with monitor.watching():
         await converse(chat_server, subscriber_service)
+        assert await is_healthy(chat_server)
     names = await monitor.names()
     used = {key for name in names for key, pattern in table().items() if pattern.fullmatch(name)}
     assert [name for name in names if not any(pattern.fullmatch(name) for pattern in table().values())] == []

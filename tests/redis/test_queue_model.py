@@ -1,25 +1,19 @@
 """JoinQueue against a model in Python: any steps, in any order, end in the same list."""
 
-import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-import hypothesis
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from redis.asyncio import Redis as Client
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from core.join_queue import JoinQueue, Presence
-from core.redis import Redis
-from core.store import ChatStore
+from core.join_queue import Overdue, Presence
+from core.keys import QUEUE
 from schemas.errors import AlreadyClaimed, NotWaiting
 from tests.chats import Chat
-from tests.support import make_settings
+from tests.redis.machines import Machine, check_queue_keys, run_machine
 from tests.waiting import end_grace, end_lease
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -55,40 +49,32 @@ class UserModel:
         self.known = self.grace_is_over = False
 
 
-users = st.integers(0, 3)
+USERS = 3
+users = st.integers(0, USERS - 1)
 claimants = st.sampled_from(["a", "b"])
 
 
-class QueueMachine(RuleBasedStateMachine):
-    """Takes each step on the queue and on the model."""
-
-    redis_url: str
+class QueueMachine(Machine):
+    """Some users. Chats are there for the sweeper, which asks them for their Support."""
 
     def __init__(self) -> None:
         super().__init__()
-        settings = make_settings(self.redis_url)
-        self.runner = asyncio.Runner()
-        self.redis = Redis(settings)
-        self.client = Client.from_url(self.redis_url, decode_responses=True)
-        self.queue = JoinQueue(self.redis, settings)
-        self.store = ChatStore(self.redis, settings)
-        self.run(self.delete_our_keys())
-        self.users = [UserModel(self.run(Chat.open(self.store, number))) for number in range(4)]
+        self.users = [UserModel(self.run(Chat.open(self.store, number))) for number in range(USERS)]
         self.shown: list[tuple[str, int]] = []
         self.version = 0
         self.last_stay = 0
+        self.found: list[Overdue] = []
+        """What a sweeper has found and not dealt with yet."""
 
-    def run(self, step: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(step)
+    def some(self, condition: Callable[[UserModel], object], which: int) -> int:
+        """Pick the number of a user for whom a condition holds, so that steps that can do something are frequent."""
+        numbers = [number for number, user in enumerate(self.users) if condition(user)]
+        return numbers[which % len(numbers)]
 
-    async def delete_our_keys(self) -> None:
-        if keys := await self.client.keys("live-support:*"):
-            await self.client.unlink(*keys)
-
-    def teardown(self) -> None:
-        self.run(self.client.aclose())
-        self.run(self.redis.close())
-        self.runner.close()
+    @initialize()
+    def all_wait(self) -> None:
+        for number in range(USERS):
+            self.enqueue(number)
 
     @rule(number=users)
     def enqueue(self, number: int) -> None:
@@ -104,6 +90,11 @@ class QueueMachine(RuleBasedStateMachine):
             user.place = place
             user.touch()
             user.enter()
+
+    @precondition(lambda self: any(user.waiting for user in self.users))
+    @rule(which=users, claimant=claimants)
+    def claim_somebody_who_waits(self, which: int, claimant: str) -> None:
+        self.claim(self.some(lambda user: user.waiting, which), claimant)
 
     @rule(number=users, claimant=claimants)
     def claim(self, number: int, claimant: str) -> None:
@@ -123,6 +114,12 @@ class QueueMachine(RuleBasedStateMachine):
             assert outcome == "won"
             user.claim, user.lease_is_over = claimant, False
 
+    @precondition(lambda self: any(user.claim for user in self.users))
+    @rule(which=users)
+    def the_claimant_releases(self, which: int) -> None:
+        number = self.some(lambda user: user.claim, which)
+        self.release(number, self.users[number].claim or "")
+
     @rule(number=users, claimant=claimants)
     def release(self, number: int, claimant: str) -> None:
         user = self.users[number]
@@ -130,20 +127,25 @@ class QueueMachine(RuleBasedStateMachine):
         if user.claim == claimant:
             user.enter()
 
-    @rule(number=users)
+    @rule(number=users, how=st.sampled_from(["serve", "forget"]))
+    def ends(self, number: int, how: str) -> None:
+        if how == "serve":
+            self.serve(number)
+        else:
+            self.forget(number)
+
     def serve(self, number: int) -> None:
         user = self.users[number]
         self.run(self.queue.serve(user_id=user.chat.user_id, chat_id=user.chat.chat_id))
         user.touch()
         user.leave()
 
-    @rule(number=users)
     def forget(self, number: int) -> None:
         user = self.users[number]
         self.run(self.queue.forget(user.chat.user_id))
         user.forget()
 
-    @rule(number=users, waits=st.booleans())
+    @rule(number=users, waits=st.sampled_from([True, True, False]))
     def touch(self, number: int, waits: bool) -> None:
         user = self.users[number]
         place = user.place if waits else None
@@ -160,34 +162,57 @@ class QueueMachine(RuleBasedStateMachine):
         self.run(user.chat.join_support())
         user.has_support = True
 
-    @precondition(lambda self: any(user.claim for user in self.users))
-    @rule(number=users)
-    def lease_ends(self, number: int) -> None:
-        user = self.users[number]
-        if user.claim and not user.lease_is_over:
-            self.run(end_lease(self.client, user.chat.user_id))
-            user.lease_is_over = True
+    @precondition(lambda self: any(_is_leased(user) for user in self.users))
+    @rule(which=users)
+    def lease_ends(self, which: int) -> None:
+        user = self.users[self.some(_is_leased, which)]
+        self.run(end_lease(self.client, user.chat.user_id))
+        user.lease_is_over = True
 
-    @precondition(lambda self: any(user.known for user in self.users))
-    @rule(number=users)
-    def grace_ends(self, number: int) -> None:
-        user = self.users[number]
-        if user.known and not user.grace_is_over:
-            self.run(end_grace(self.client, user.chat.user_id))
-            user.grace_is_over = True
+    @precondition(lambda self: any(_is_in_grace(user) for user in self.users))
+    @rule(which=users)
+    def grace_ends(self, which: int) -> None:
+        user = self.users[self.some(_is_in_grace, which)]
+        self.run(end_grace(self.client, user.chat.user_id))
+        user.grace_is_over = True
 
     @rule()
     def sweep(self) -> None:
-        self.run(self.queue.sweep(self.store))
+        self.sweep_begins()
+        self.sweep_goes_on()
+
+    @rule()
+    def sweep_begins(self) -> None:
+        """A sweeper that has found something may take its time, or die."""
+        self.found = self.run(self.queue.overdue())
         for user in self.users:
             if user.grace_is_over:
                 user.forget()
-            elif user.claim and user.lease_is_over:
-                if user.has_support:
-                    user.touch()
-                    user.leave()
-                else:
-                    user.enter()
+        overdue = {(user.chat.user_id, user.claim) for user in self.users if user.claim and user.lease_is_over}
+        assert {(each.user_id, each.claim_id) for each in self.found} == overdue
+
+    @precondition(lambda self: self.found)
+    @rule()
+    def sweep_goes_on(self) -> None:
+        for each in self.found:
+            self.run(self.queue.settle(each, self.store))
+            user = next(user for user in self.users if user.chat.user_id == each.user_id)
+            if user.has_support:
+                user.touch()
+                user.leave()
+            elif user.claim == each.claim_id and user.lease_is_over:
+                user.enter()
+        self.found = []
+
+    @invariant()
+    def the_keys_fit_together(self) -> None:
+        self.run(check_queue_keys(self.client))
+        places = {user.chat.user_id: user.place for user in self.users if user.waiting}
+        assert self.run(self.places()) == places, "a place is kept for as long as the user is known"
+
+    async def places(self) -> dict[str, int | None]:
+        scores: Any = await self.client.zrange(QUEUE.waiting, 0, -1, withscores=True)
+        return {user_id: int(place) for user_id, place in scores}
 
     @invariant()
     def the_list_is_the_models(self) -> None:
@@ -213,7 +238,14 @@ class QueueMachine(RuleBasedStateMachine):
         self.shown, self.version = shown, version
 
 
+def _is_leased(user: UserModel) -> bool:
+    return user.claim is not None and not user.lease_is_over
+
+
+def _is_in_grace(user: UserModel) -> bool:
+    return user.known and not user.grace_is_over
+
+
 @pytest.mark.timeout(600)  # after a failure, finding the shortest steps that show it takes long
 def test_the_queue_does_as_the_model(redis_url: str) -> None:
-    QueueMachine.redis_url = redis_url
-    run_state_machine_as_test(QueueMachine, settings=hypothesis.settings(max_examples=100, stateful_step_count=40))
+    run_machine(QueueMachine, redis_url, examples=100, steps=40)

@@ -159,6 +159,7 @@ async def test_who_waits_when_redis_is_closed_hears_of_it(settings: Settings, pr
 
 
 async def test_ping_says_why_redis_cannot_be_used(behind_proxy: Redis, proxy: Proxy) -> None:
+    await behind_proxy.run("PING")
     assert await behind_proxy.ping() is None
     proxy.refuse()
     assert await behind_proxy.ping() == "Redis does not answer."

@@ -1,43 +1,19 @@
-"""What the SDK's tests speak through: clients of real services, and a server that plays a script."""
+"""What the tests of the SDK itself need beside clients of real services: a server that plays a script."""
 
-import asyncio
-import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from types import CodeType
-from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from live_support_client import Backoff, ChatClient, JoinsClient, Options
-from tests.support import UNIT, Service
+from tests.support import Service
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
 
 @pytest.fixture
-def options() -> Options:
-    """Those of production, with delays that a test can wait for and without the environment's proxies."""
-    backoff = Backoff(first_seconds=UNIT / 20, longest_seconds=UNIT / 2, restart_seconds=UNIT / 2)
-    return Options(backoff=backoff, ping_seconds=None, trust_env=False)
-
-
-@pytest.fixture
-async def client(chat_server: Service, options: Options) -> AsyncIterator[ChatClient]:
-    async with ChatClient(chat_server.http, options=options) as client:
-        yield client
-
-
-@pytest.fixture
 def chat_url(chat_server: Service) -> str:
     return chat_server.http
-
-
-@pytest.fixture
-async def joins(subscriber_service: Service, options: Options) -> AsyncIterator[JoinsClient]:
-    async with JoinsClient(subscriber_service.http, options=options) as joins:
-        yield joins
 
 
 @pytest.fixture
@@ -53,14 +29,5 @@ async def scripted() -> AsyncIterator[Callable[[Handler], Awaitable[str]]]:
 
 
 @pytest.fixture(autouse=True)
-async def no_task_is_left() -> AsyncIterator[None]:
+def every_test_leaves_no_task(no_task_is_left: None) -> None:
     """Whatever a test does, the SDK leaves no task behind."""
-    yield
-    ours = [task for task in asyncio.all_tasks() if "live_support_client" in inspect.getfile(_code(task))]
-    assert ours == []
-
-
-def _code(task: asyncio.Task[Any]) -> CodeType:
-    coroutine = task.get_coro()
-    assert inspect.iscoroutine(coroutine)
-    return coroutine.cr_code

@@ -15,7 +15,7 @@ from live_support_client import (
     NotAuthenticated,
     Options,
 )
-from tests.sdk.hearing import hear
+from tests.people import hear
 from tests.support import DEADLINE, UNIT, Service
 from tests.tokens import SECRET, make_token
 

@@ -9,9 +9,9 @@ from itertools import count
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from live_support_client import ChatClient, ChatMessage, JoinRequest, NotAcknowledged, Options, RegisteredUser
+from live_support_client import ChatClient, ChatMessage, NotAcknowledged, Options, RegisteredUser
+from tests.people import hear, hear_said, request_of
 from tests.sdk.conftest import Handler
-from tests.sdk.hearing import hear, hear_said
 from tests.support import DEADLINE, UNIT
 
 Start = Callable[[Handler], Awaitable[str]]
@@ -92,7 +92,7 @@ async def test_a_cancelled_iteration_goes_on_where_it_was(client: ChatClient) ->
 async def test_a_slow_listener_makes_reading_pause(client: ChatClient, options: Options, chat_url: str) -> None:
     few = Options(backoff=options.backoff, buffer=4, ping_seconds=None, trust_env=False)
     user = await client.register("Nika")
-    request = JoinRequest(participant="User", user_id=user.user_id, chat_id=user.chat_id)
+    request = request_of(user)
     # Enough to fill the sockets' buffers and the server's outbox, so that it closes with 4008.
     texts = [f"{number:04}" + "x" * 3900 for number in range(1500)]
     async with ChatClient(chat_url, options=few) as slow, slow.chat(user) as listener:

@@ -27,8 +27,8 @@ from live_support_client import (
     UnexpectedFrame,
 )
 from live_support_client._reconnect import Delays
+from tests.people import hear, hear_all
 from tests.sdk.conftest import Handler
-from tests.sdk.hearing import hear, hear_all
 from tests.support import DEADLINE, UNIT
 
 Start = Callable[[Handler], Awaitable[str]]

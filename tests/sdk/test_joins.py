@@ -13,16 +13,11 @@ from live_support_client import (
     JoinRequest,
     JoinsClient,
     NotAcknowledged,
-    NotWaiting,
     Options,
 )
+from tests.people import hear, request_of
 from tests.proxy import Proxy
 from tests.support import DEADLINE, UNIT, Service, eventually
-
-
-async def hear(joins: JoinsClient) -> JoinRequest:
-    async with asyncio.timeout(DEADLINE):
-        return await anext(joins)
 
 
 @pytest.fixture
@@ -33,30 +28,12 @@ async def waiting(client: ChatClient) -> AsyncIterator[list[JoinRequest]]:
         for number in range(12):
             user = await client.register(f"user {number}")
             await stack.enter_async_context(client.chat(user))
-            requests.append(JoinRequest(participant="User", user_id=user.user_id, chat_id=user.chat_id))
+            requests.append(request_of(user))
         yield requests
 
 
 async def test_those_who_wait_come_oldest_first(waiting: list[JoinRequest], joins: JoinsClient) -> None:
     assert [await hear(joins) for _ in waiting] == waiting
-
-
-async def test_exactly_one_agent_wins_and_knows_it(
-    waiting: list[JoinRequest], subscriber_service: Service, options: Options
-) -> None:
-    async with AsyncExitStack() as stack:
-        agents = [
-            await stack.enter_async_context(JoinsClient(subscriber_service.http, options=options)) for _ in range(5)
-        ]
-        for request in waiting:
-            claims = await asyncio.gather(*(agent.claim(request) for agent in agents), return_exceptions=True)
-            assert claims.count(None) == 1
-            assert sum(isinstance(claim, AlreadyClaimed) for claim in claims) == 4
-
-
-async def test_who_does_not_wait_cannot_be_claimed(joins: JoinsClient) -> None:
-    with pytest.raises(NotWaiting):
-        await joins.claim("0" * 32)
 
 
 @pytest.mark.given(message_rate=Rate("10/second"))

@@ -16,7 +16,6 @@ from live_support_client import (
     ErrorArgs,
     Forbidden,
     InvalidInput,
-    JoinRequest,
     LiveSupportError,
     Options,
     RateLimited,
@@ -25,8 +24,8 @@ from live_support_client import (
     TooLarge,
     Unavailable,
 )
+from tests.people import hear_said, request_of
 from tests.proxy import Proxy
-from tests.sdk.hearing import hear_said
 from tests.support import UNIT, make_settings, replace, serve
 
 SCHEMAS = Path(__file__).parent.parent.parent / "schemas"
@@ -89,7 +88,7 @@ async def test_joins_that_are_refused(client: ChatClient) -> None:
     with pytest.raises(Forbidden):  # at the handshake
         async with client.chat(RegisteredUser(user_id=user.user_id, username="Nika", chat_id="nonsense")):
             pass
-    request = JoinRequest(participant="User", user_id=user.user_id, chat_id=user.chat_id)
+    request = request_of(user)
     with pytest.raises(LiveSupportError):
         async with client.support_chat(request, name="\x07"):
             pass

@@ -57,6 +57,7 @@ TABLE: list[tuple[str, str, Any, dict[str, Any], list[str]]] = [
     ),
     ("AGENT_JWT_AUDIENCE", "agent_jwt_audience", None, {}, ["without a key"]),
     ("ANONYMOUS_AGENTS", "anonymous_agents", False, {"true": True, "1": True, "false": False}, ["yes", "2", "on"]),
+    ("WEBSOCKET", "websocket", "picows", {"picows": "picows", "uvicorn": "uvicorn"}, ["websockets", "auto"]),
     ("MAX_CONNECTIONS", "max_connections", 10_000, {"1": 1}, ["0", "-1", "many"]),
     ("CONNECTIONS_PER_ADDRESS", "connections_per_address", None, {"1": 1}, ["0", "-1", "many"]),
     (

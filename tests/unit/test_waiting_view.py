@@ -64,7 +64,7 @@ async def test_a_late_agent_is_shown_the_oldest_place_first(waiting: List) -> No
 
 async def test_a_frame_is_the_seeds_join_request(waiting: List) -> None:
     await waiting.becomes(("nika", 1))
-    assert waiting.agent().take() == ['{"participant":"User","userId":"nika","chatId":"chat of nika"}']
+    assert waiting.agent().take() == [b'{"participant":"User","userId":"nika","chatId":"chat of nika"}']
 
 
 async def test_who_comes_later_is_shown_in_the_order_of_coming(waiting: List) -> None:

@@ -36,9 +36,9 @@ class Outboxes:
         self.closed: list[CloseCode] = []
         send, close = Connection.send, Connection.close
 
-        def measured(connection: Connection, frame: str) -> None:
+        def measured(connection: Connection, frame: bytes) -> None:
             send(connection, frame)
-            self.most = max(self.most, len(connection._outbox))
+            self.most = max(self.most, len(connection._outbox or ()))
 
         def noted(connection: Connection, code: CloseCode) -> None:
             self.closed.append(code)

@@ -1,4 +1,4 @@
-"""The seed's conversation, through the SDK."""
+"""The seed's conversation, and who may take part in it."""
 
 import asyncio
 
@@ -6,21 +6,19 @@ import pytest
 
 from live_support_client import (
     AlreadyClaimed,
-    Chat,
     ChatClient,
-    ChatExpired,
-    ChatGone,
     ChatHistory,
     ChatMessage,
     Forbidden,
     Joined,
-    JoinRequest,
     JoinsClient,
     SupportJoined,
     UserJoined,
 )
-from tests.sdk.hearing import hear, hear_all, hear_said
-from tests.support import DEADLINE, UNIT
+from tests.people import hear, hear_said, request_of
+from tests.support import DEADLINE
+
+pytestmark = pytest.mark.usefixtures("no_task_is_left")
 
 
 async def test_the_seeds_conversation(client: ChatClient, joins: JoinsClient) -> None:
@@ -33,7 +31,7 @@ async def test_the_seeds_conversation(client: ChatClient, joins: JoinsClient) ->
 
         async with asyncio.timeout(DEADLINE):
             request = await anext(joins)
-        assert request == JoinRequest(participant="User", user_id=nika.user_id, chat_id=nika.chat_id)
+        assert request == request_of(nika)
         await joins.claim(request)
 
         async with client.support_chat(request, name="Vika", username="Nika") as support:
@@ -69,27 +67,13 @@ async def test_the_seeds_conversation(client: ChatClient, joins: JoinsClient) ->
 
 async def test_a_user_who_lost_the_support_id_learns_it_again(client: ChatClient) -> None:
     user = await client.register("Nika")
-    request = JoinRequest(participant="User", user_id=user.user_id, chat_id=user.chat_id)
+    request = request_of(user)
     async with client.chat(user) as chat, client.support_chat(request, name="Vika") as support:
         await chat.send("Hey")
         async with client.chat(user) as other_tab:
             messages = [await hear(other_tab) for _ in range(3)]
             assert [type(message) for message in messages] == [Joined, Joined, ChatHistory]
             assert other_tab.support_id == support.support_id
-
-
-async def test_messages_are_compared_as_the_server_stores_them(client: ChatClient) -> None:
-    async with client.chat(await client.register("Nika")) as chat:
-        stored = await chat.send("Cafe\u0301\r\nau lait\rnoir  ")
-        assert stored.content == "Café\nau lait\nnoir  "
-
-
-async def test_tasks_may_send_at_the_same_time(client: ChatClient) -> None:
-    async with client.chat(await client.register("Nika")) as chat:
-        texts = [f"message {number}" for number in range(50)]
-        stored = await asyncio.gather(*map(chat.send, texts))
-        assert [message.content for message in stored] == texts
-        assert await hear_said(chat, len(texts)) == texts
 
 
 async def test_the_same_text_twice_is_two_messages(client: ChatClient) -> None:
@@ -110,38 +94,10 @@ async def test_a_user_with_a_token_joins_with_it(client: ChatClient) -> None:
             pass
 
 
-async def test_a_name_may_look_like_a_path(client: ChatClient) -> None:
-    for name in ("a/b", ".", "..", "50%", "Ника?", "a b"):
-        assert (await client.register(name)).username == name
-
-
-@pytest.mark.given(chat_ttl_seconds=5 * UNIT)
-async def test_an_expired_chat_ends_the_iteration(client: ChatClient) -> None:
-    user = await client.register("Nika")
-    async with client.chat(user) as chat:
-        *_, last = await hear_all(chat)
-        assert isinstance(last, ChatExpired)
-        assert last.args.chat_id == user.chat_id
-        with pytest.raises(ChatGone):
-            await chat.send("too late")
-        assert await hear_all(chat) == []
-    with pytest.raises(ChatGone):
-        async with client.chat(user):
-            pass
-
-
 async def test_a_second_agent_is_told_at_once(client: ChatClient) -> None:
     user = await client.register("Nika")
-    request = JoinRequest(participant="User", user_id=user.user_id, chat_id=user.chat_id)
+    request = request_of(user)
     async with client.chat(user), client.support_chat(request, name="Vika"):
         with pytest.raises(AlreadyClaimed):
             async with client.support_chat(request, name="Nina"):
                 pass
-
-
-async def test_a_closed_chat_stops(client: ChatClient) -> None:
-    async with client.chat(await client.register("Nika")) as chat:
-        listening = asyncio.create_task(hear_all(chat))
-        await chat.send("Hey")
-    assert [type(message) for message in await listening] == [Joined, ChatMessage]
-    assert isinstance(chat, Chat)

@@ -7,10 +7,12 @@ import pytest
 
 import api.app
 from core.settings import Settings
-from live_support_client import Chat, ChatClient, ChatMessage, Joined, JoinRequest, NotAcknowledged, Options
+from live_support_client import ChatClient, ChatMessage, Joined, NotAcknowledged, Options
+from tests.people import hear, hear_said, request_of
 from tests.proxy import Proxy
-from tests.sdk.hearing import hear, hear_said
 from tests.support import DEADLINE, UNIT, Service, eventually, serve
+
+pytestmark = pytest.mark.usefixtures("no_task_is_left")
 
 
 @pytest.fixture
@@ -26,13 +28,11 @@ async def shaky(proxy: Proxy, options: Options) -> AsyncIterator[ChatClient]:
         yield client
 
 
-async def support_of(client: ChatClient, user: Chat) -> Chat:
-    request = JoinRequest(participant="User", user_id=user.user_id, chat_id=user.chat_id)
-    return client.support_chat(request, name="Vika")
-
-
 async def test_what_was_missed_comes_once_and_in_order(client: ChatClient, shaky: ChatClient, proxy: Proxy) -> None:
-    async with shaky.chat(await client.register("Nika")) as user, await support_of(client, user) as support:
+    async with (
+        shaky.chat(await client.register("Nika")) as user,
+        client.support_chat(request_of(user), name="Vika") as support,
+    ):
         await support.send("before")
         assert await hear_said(user, 1) == ["before"]
         for number in range(5):
@@ -46,7 +46,10 @@ async def test_what_was_missed_comes_once_and_in_order(client: ChatClient, shaky
 
 
 async def test_a_drop_in_a_flood_neither_loses_nor_repeats(client: ChatClient, shaky: ChatClient, proxy: Proxy) -> None:
-    async with shaky.chat(await client.register("Nika")) as user, await support_of(client, user) as support:
+    async with (
+        shaky.chat(await client.register("Nika")) as user,
+        client.support_chat(request_of(user), name="Vika") as support,
+    ):
         texts = [str(number) for number in range(400)]
 
         async def flood() -> None:
@@ -75,7 +78,7 @@ async def test_an_agent_who_came_meanwhile_is_announced(client: ChatClient, shak
     async with shaky.chat(await client.register("Nika")) as user:
         assert isinstance(await hear(user), Joined)
         proxy.refuse()
-        async with await support_of(client, user) as support:
+        async with client.support_chat(request_of(user), name="Vika") as support:
             proxy.heal()
             joined = await hear(user)
             assert isinstance(joined, Joined)

@@ -8,8 +8,18 @@ from redis.asyncio import Redis
 
 from api.app import create_app
 from core.settings import Settings
-from tests.conversation import Stopwatch, refusal, say, shown_next, talk_in
-from tests.support import UNIT, Service, User, agent, eventually, serve, support_in_chat, user_in_chat
+from tests.conversation import refusal, say, shown_next, talk_in
+from tests.support import (
+    UNIT,
+    Service,
+    Stopwatch,
+    User,
+    agent,
+    eventually,
+    serve,
+    support_in_chat,
+    user_in_chat,
+)
 
 TTL = 10 * UNIT
 LONG = 6000 * UNIT

@@ -4,9 +4,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.conversation import Published, say, talk_in, waiting_before_a_new_user
+from tests.conversation import say, talk_in, waiting_before_a_new_user
 from tests.support import (
     Frame,
+    Published,
     Service,
     User,
     agent,

@@ -1,0 +1,62 @@
+"""What a Connection stands on: the interface of the two transports, and what they tell the connection.
+
+`core.picows_protocol` has the fast one, which hands over frames by a plain call; `core.asgi_transport` works on
+every ASGI server.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+
+class Transport(Protocol):
+    """One open WebSocket of text frames. Nothing here waits."""
+
+    def send(self, frame: bytes) -> None:
+        """Send a text frame; before more are sent, the receiver may be told to pause."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame behind everything that was sent."""
+
+    def abort(self) -> None:
+        """Cut the connection; what was sent may be lost."""
+
+    def pause_reading(self) -> None:
+        """Take no more from the peer; a bounded rest may still be handed over."""
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+
+    def buffered(self) -> int:
+        """Bytes that the peer has not taken yet."""
+
+    def keep_alive(self, now: float) -> float:
+        """Send a ping when it is time, give a peer up that has not answered one; return when to call again."""
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run a coroutine, for whose end the server waits when it stops."""
+
+
+class Receiver(Protocol):
+    """The connection, as its transport sees it. Nothing here waits or raises."""
+
+    def frame_received(self, frame: bytes) -> None:
+        """Take a text frame: valid UTF-8, not larger than the limit."""
+
+    def binary_received(self) -> None:
+        """Hear that the peer has sent a binary frame."""
+
+    def pause_writing(self) -> None:
+        """Send no more, the peer does not take it."""
+
+    def resume_writing(self) -> None:
+        """Go on sending."""
+
+    def closing_began(self) -> None:
+        """Hear that the transport has begun to close: the peer wants it, or has broken the protocol."""
+
+    def connection_lost(self) -> None:
+        """Hear that it is over. Called once, and last."""
+
+    def shutdown(self) -> None:
+        """Hear that the server stops: say goodbye now."""

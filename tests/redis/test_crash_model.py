@@ -1,0 +1,270 @@
+"""Store and queue together, used as processes use them that may die between any two steps: nobody is stranded.
+
+Each step of a machine is one command to Redis, or what a process does between two. A `Join` is two of them, the
+chat's and the queue's, and so is a sweep; anything may happen between the two, also that nobody takes the second.
+After any such history the processes that still live take their rounds, and the queue must be right.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, precondition, rule
+
+from core.join_queue import Overdue, Presence
+from core.keys import QUEUE, chat_keys
+from core.store import Snapshot
+from schemas.errors import AlreadyClaimed, ChatGone, NotWaiting
+from schemas.messages import Participant
+from tests.chats import Chat, hex_id
+from tests.redis.machines import Machine, check_queue_keys, run_machine
+
+PROCESSES, USERS = 2, 3
+
+
+@dataclass
+class Live:
+    """A chat as long as a process has connections in it; what `api.live_chat` knows of it."""
+
+    chat: Chat
+    members: list[tuple[Participant, str]] = field(default_factory=list)
+    place: int | None = None
+    support_id: str | None = None
+
+    @property
+    def presence(self) -> Presence | None:
+        if self.place is None and self.support_id is None:
+            return None
+        return Presence(self.chat.user_id, self.chat.chat_id, self.place)
+
+
+@dataclass
+class Joining:
+    """A `Join` whose chat has answered, and whose queue has not been asked yet."""
+
+    process: int
+    chat: Chat
+    participant: Participant
+    connection: str
+    snapshot: Snapshot
+
+
+processes = st.integers(0, PROCESSES - 1)
+users = st.integers(0, USERS - 1)
+claimants = st.sampled_from(["a", "b"])
+
+
+class CrashMachine(Machine):
+    """Some processes, users who come and go, and agents who claim and join."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.processes: list[dict[str, Live]] = [{} for _ in range(PROCESSES)]
+        self.joining: list[Joining] = []
+        self.found: list[Overdue] = []
+        self.supports: dict[str, str] = {}
+        """Who has joined each chat: the first one, for ever."""
+        self.expired: set[str] = set()
+        self.chats = [self.new_chat() for _ in range(USERS)]
+
+    def new_chat(self) -> Chat:
+        self.count += 1
+        return self.run(Chat.open(self.store, self.count))
+
+    @initialize()
+    def all_wait(self) -> None:
+        for number in range(USERS):
+            self.user_begins_to_join(number, number % PROCESSES)
+            self.join_goes_on(0)
+
+    # Joins, in two steps.
+
+    @rule(number=users, process=processes)
+    def user_begins_to_join(self, number: int, process: int) -> None:
+        self.begin(process, self.chats[number], "User")
+
+    @rule(number=users, process=processes)
+    def support_begins_to_join(self, number: int, process: int) -> None:
+        self.begin(process, self.chats[number], "Support")
+
+    def begin(self, process: int, chat: Chat, participant: Participant) -> None:
+        self.count += 1
+        connection = f"{participant[0]}{self.count}"
+        known = self.supports.get(chat.chat_id)
+        try:
+            if participant == "User":
+                snapshot = self.run(chat.join_user(connection))
+            else:
+                snapshot = self.run(chat.join_support(connection, new_id=hex_id(self.count), support_id=known))
+        except ChatGone:
+            assert chat.chat_id in self.expired
+            return
+        assert chat.chat_id not in self.expired
+        if snapshot.support_id is not None:
+            assert snapshot.support_id == self.supports.setdefault(chat.chat_id, hex_id(self.count))
+        assert snapshot.support_id == self.supports.get(chat.chat_id)
+        self.joining.append(Joining(process, chat, participant, connection, snapshot))
+
+    @rule(number=users, process=processes)
+    def another_support_is_refused(self, number: int, process: int) -> None:  # noqa: ARG002 - wherever it tries
+        chat = self.chats[number]
+        if chat.chat_id in self.supports and chat.chat_id not in self.expired:
+            with pytest.raises(AlreadyClaimed):
+                self.run(chat.join_support("another", new_id=hex_id(10**6)))
+
+    @precondition(lambda self: self.joining)
+    @rule(which=st.integers(0, 9))
+    def join_goes_on(self, which: int) -> None:
+        join = self.joining.pop(which % len(self.joining))
+        chat, snapshot = join.chat, join.snapshot
+        place = None
+        if snapshot.waiting:
+            place = self.run(self.queue.enqueue(user_id=chat.user_id, chat_id=chat.chat_id))
+        elif snapshot.support_id is not None:
+            self.run(self.queue.serve(user_id=chat.user_id, chat_id=chat.chat_id))
+        live = self.processes[join.process].setdefault(chat.chat_id, Live(chat))
+        live.members.append((join.participant, join.connection))
+        live.support_id = live.support_id or snapshot.support_id
+        if live.support_id is None:
+            live.place = place
+        else:
+            live.place = None
+
+    # What processes do.
+
+    @rule(process=processes)
+    def dies(self, process: int) -> None:
+        self.processes[process] = {}
+        self.joining = [join for join in self.joining if join.process != process]
+
+    @rule(process=processes)
+    def hears(self, process: int) -> None:
+        """A process reads what it may not have been told: who has joined, and which chats are gone."""
+        for chat_id, live in list(self.processes[process].items()):
+            try:
+                support_id = self.run(self.store.support_id(chat_id))
+            except ChatGone:
+                del self.processes[process][chat_id]
+                if live.presence:
+                    self.run(self.queue.forget(live.chat.user_id))
+                continue
+            if support_id is not None:
+                live.support_id, live.place = support_id, None
+
+    @rule(process=processes)
+    def touches(self, process: int) -> None:
+        presences = [live.presence for live in self.processes[process].values() if live.presence]
+        self.run(self.queue.touch(presences))
+
+    @rule(process=processes, number=users)
+    def a_connection_closes(self, process: int, number: int) -> None:
+        chat = self.chats[number]
+        live = self.processes[process].get(chat.chat_id)
+        if live is None:
+            return
+        participant, connection = live.members.pop()
+        self.run(self.store.leave(chat.chat_id, participant, connection))
+        if not live.members:
+            del self.processes[process][chat.chat_id]
+            remaining_ms = self.run(self.store.remaining_ms(chat.chat_id))
+            if live.presence and remaining_ms is not None:
+                self.run(self.queue.touch([live.presence], grace_ms=remaining_ms))
+
+    # Agents.
+
+    @rule(number=users, claimant=claimants)
+    def claims(self, number: int, claimant: str) -> None:
+        with suppress(AlreadyClaimed, NotWaiting):
+            self.run(self.queue.claim(self.chats[number].user_id, claim_id=claimant))
+
+    @rule(number=users, claimant=claimants)
+    def releases(self, number: int, claimant: str) -> None:
+        self.run(self.queue.release(self.chats[number].user_id, claim_id=claimant))
+
+    # Time, and the sweepers.
+
+    @rule()
+    def the_leases_end(self) -> None:
+        for user_id in self.run(_members(self, QUEUE.leases)):
+            self.run(_pass(self, QUEUE.leases, user_id))
+
+    @rule(number=users)
+    def a_grace_ends(self, number: int) -> None:
+        """Even while somebody is there: the process was cut off from Redis for as long."""
+        self.run(_pass(self, QUEUE.present, self.chats[number].user_id))
+
+    @rule(number=users)
+    def a_chat_expires(self, number: int) -> None:
+        chat = self.chats[number]
+        self.run(_expire(self, chat))
+        self.expired.add(chat.chat_id)
+
+    @rule(number=users)
+    def a_user_registers_again(self, number: int) -> None:
+        if self.chats[number].chat_id in self.expired:
+            self.chats[number] = self.new_chat()
+
+    @rule()
+    def a_sweep_begins(self) -> None:
+        self.found = self.run(self.queue.overdue())
+
+    @precondition(lambda self: self.found)
+    @rule()
+    def a_sweep_goes_on(self) -> None:
+        self.run(self.queue.settle(self.found.pop(), self.store))
+
+    # What must hold.
+
+    @invariant()
+    def the_keys_fit_together(self) -> None:
+        self.run(check_queue_keys(self.client))
+
+    @rule()
+    def in_the_end_nobody_is_stranded(self) -> None:
+        """Whoever is still there takes its rounds, and as much time passes as anybody may take."""
+        while self.joining:
+            self.join_goes_on(0)
+        for process in range(PROCESSES):
+            self.hears(process)
+            self.touches(process)
+        lives = [live for process in self.processes for live in process.values()]
+        here = {live.chat.user_id for live in lives}
+        for user_id in set(self.run(_members(self, QUEUE.present))) - here:
+            self.run(_pass(self, QUEUE.present, user_id))
+        for user_id in self.run(_members(self, QUEUE.leases)):
+            self.run(_pass(self, QUEUE.leases, user_id))
+        self.run(self.queue.sweep(self.store))
+
+        waiting_list = self.run(self.queue.waiting_list())
+        assert waiting_list is not None
+        shown = {waiting.user_id for waiting in waiting_list.users}
+        assert shown == {live.chat.user_id for live in lives if live.chat.chat_id not in self.supports}
+        assert set(self.run(_members(self, QUEUE.present))) == here
+        assert self.run(_members(self, QUEUE.leases)) == []
+        for live in lives:
+            assert (live.place is None) == (live.chat.chat_id in self.supports)
+            assert self.run(self.store.support_id(live.chat.chat_id)) == self.supports.get(live.chat.chat_id)
+
+    def teardown(self) -> None:
+        self.in_the_end_nobody_is_stranded()
+        super().teardown()
+
+
+async def _members(machine: Machine, key: str) -> list[str]:
+    return [str(member) for member in await machine.client.zrange(key, 0, -1)]
+
+
+async def _pass(machine: Machine, key: str, member: str) -> None:
+    """Let a user's time in a key be over."""
+    await machine.client.zadd(key, {member: 1}, xx=True)
+
+
+async def _expire(machine: Machine, chat: Chat) -> None:
+    await machine.client.unlink(*chat_keys(chat.chat_id)[:-1])
+
+
+@pytest.mark.timeout(600)  # after a failure, finding the shortest steps that show it takes long
+def test_whoever_dies_nobody_is_stranded(redis_url: str) -> None:
+    run_machine(CrashMachine, redis_url, examples=100, steps=40)
