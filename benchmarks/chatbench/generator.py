@@ -33,6 +33,8 @@ CALM_SECONDS = 0.5
 CALM_NS = round(CALM_SECONDS * 10**9)
 DOUBLES_SECONDS = 0.1
 """What comes twice comes soon after."""
+WARM_OUTSTANDING = 64
+"""Enough to be busy. With thousands the first ones would wait for seconds, and servers give up."""
 VIOLATIONS_SHOWN = 10
 SUSTAINABLE = 0.9
 """A rate above so much of what a server does saturated would only measure a growing queue."""
@@ -174,10 +176,13 @@ class Chat:
 
     def check(self) -> list[str]:
         """Compare what was sent with what came, and forget both."""
-        sent = [*self.user.due, *self.support.due]
-        found = compare(self.number, sent, {participant.sender: participant.got for participant in self.both})
+        sent, found = [*self.user.due, *self.support.due], []
+        got = {participant.sender: participant.got for participant in self.both}
         for participant in self.both:
+            # First, as they may be the cause of what is missing.
             found += [f"chat {self.number}: {participant.sender}: {error}" for error in participant.errors[:2]]
+        found += compare(self.number, sent, got)
+        for participant in self.both:
             participant.got.clear()
             participant.came.clear()
             participant.due.clear()
@@ -282,7 +287,7 @@ class Generator:
 
     async def _phase(self, phase: Phase) -> Outcome:
         if phase.warm_messages:
-            await self._saturate(phase.outstanding, phase.warm_seconds, phase.warm_messages)
+            await self._saturate(min(WARM_OUTSTANDING, 2 * len(self._chats)), phase.warm_seconds, phase.warm_messages)
             # What was broken is told with what is measured.
             self._broken = self._check()
         match phase.kind:
@@ -313,7 +318,7 @@ class Generator:
         was sent has come, and no wave is cut in two.
         """
         meter = _Meter(self._plan, self._chats)
-        await self._saturate(phase.outstanding, phase.seconds)
+        await self._saturate(phase.outstanding * len(self._chats), phase.seconds)
         measured = meter.read()
         await asyncio.sleep(DOUBLES_SECONDS)
         return meter.outcome(phase, measured, violations=self._check())
@@ -322,7 +327,7 @@ class Generator:
         """Do so until so many messages have come, or for so long, and wait until nothing is on its way."""
         for participant in self._participants:
             participant.saturating = True
-        for participant in islice(self._turns(), outstanding * len(self._chats)):
+        for participant in islice(self._turns(), outstanding):
             participant.send(0)
         # To count them now and then costs less than to count each.
         step, end = seconds if messages == float("inf") else 0.1, now_ns() + round(seconds * 10**9)
@@ -336,7 +341,7 @@ class Generator:
         """Send by a timetable that does not wait for the server. Latency counts from the time in the timetable."""
         for participant in self._participants:
             participant.timing = True
-        lateness = Histogram()
+        lateness: list[int] = []
         begin = now_ns() + 10 * TICK_NS
         warm = begin + CALM_NS
         end = warm + round(phase.seconds * 10**9)
@@ -351,7 +356,7 @@ class Generator:
             tick += 1
             until = round(tick * TICK_NS * phase.rate / 10**9)
             if until > sent and due >= warm:
-                lateness.record(now - due)
+                lateness.append(now - due)
             for participant in islice(turns, until - sent):
                 participant.send(due)
             sent = until
@@ -361,21 +366,24 @@ class Generator:
         await asyncio.sleep(DOUBLES_SECONDS)
         for participant in self._participants:
             participant.timing = False
-        latency = self._latencies(warm)
         return meter.outcome(
-            phase, measured, latency=latency.encode(), lateness=lateness.encode(), violations=self._check()
+            phase,
+            measured,
+            latency=_encoded(self._latencies(warm)),
+            lateness=_encoded(lateness),
+            violations=self._check(),
         )
 
-    def _latencies(self, since_ns: int) -> Histogram:
-        histogram = Histogram()
+    def _latencies(self, since_ns: int) -> list[int]:
+        """Of what was due since then, in nanoseconds."""
+        latencies = []
         for chat in self._chats:
             due = chat.user.due | chat.support.due
             for participant in chat.both:
                 for token, came in zip(participant.got, participant.came, strict=True):
-                    intended = due.get(token, 0)
-                    if intended >= since_ns:
-                        histogram.record(came - intended)
-        return histogram
+                    if (intended := due.get(token, 0)) >= since_ns:
+                        latencies.append(came - intended)
+        return latencies
 
     def _turns(self) -> Iterator[Participant]:
         """Everybody in turn, for ever: first one side of each chat, then the other."""
@@ -468,6 +476,14 @@ class _Meter:
             violations=violations,
             **msgspec.structs.asdict(measured),
         )
+
+
+def _encoded(latencies: list[int]) -> bytes:
+    """As a histogram, or as nothing."""
+    histogram = Histogram()
+    for latency in latencies:
+        histogram.record(latency)
+    return histogram.encode() if latencies else b""
 
 
 def _count(chats: list[Chat]) -> int:

@@ -5,7 +5,7 @@ from chatbench.peers import FASTAPI, OURS
 from chatbench.result import Result
 
 ROUNDS = 3
-SECONDS = 2.0
+SECONDS = 1.5
 CHATS = 100
 
 LIMIT = 1.0

@@ -33,7 +33,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     redis_pid: int | None
     """None when it is not on this machine."""
     phases: list[Phase]
-    settle_seconds: float = 4
+    settle_seconds: float = 10
     """What has not come so long after the last thing that came is lost."""
 
     def encode(self) -> bytes:
@@ -42,7 +42,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True, tag=True):
-    """What one phase gave. CPU is in nanoseconds, latency in an HDR histogram of microseconds."""
+    """What one phase gave. CPU is in nanoseconds, latency an HDR histogram of microseconds, empty if nothing came."""
 
     kind: str
     rate: float

@@ -1,5 +1,6 @@
 """The plot: cost of a message, latency at the fixed rates, and growth, as an image file."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib import rcParams
@@ -10,17 +11,22 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 from chatbench.peers import OURS, all_peers
 from chatbench.result import Result
 
+Panel = Callable[[Axes, Result, list[str]], None]
+
 
 def plot(result: Result, file: Path) -> None:
     """Write the plot in the format that the file's ending names: .svg, .png or .pdf."""
     # The same figures give the same file.
     rcParams["svg.hashsalt"] = "live-support"
     keys = [key for key in all_peers() if key in result.peers]
-    figure = Figure(figsize=(11, 11), layout="constrained")
-    cost, latency, growth = figure.subplots(3, 1)
-    _cost(cost, result, keys)
-    _latency(latency, result, keys)
-    _growth(growth, result, keys)
+    panels: list[Panel] = [
+        panel
+        for panel, figure_name in {_cost: "cpu_us", _latency: "p50@", _growth: "cpu_us@chats:"}.items()
+        if result.figures(figure_name)
+    ]
+    figure = Figure(figsize=(11, 3.7 * len(panels)), layout="constrained")
+    for panel, axes in zip(panels, figure.subplots(len(panels), 1, squeeze=False)[:, 0], strict=True):
+        panel(axes, result, keys)
     figure.savefig(file, dpi=100, metadata={"Date": None} if file.suffix == ".svg" else None)
 
 

@@ -124,6 +124,8 @@ def _figures(outcome: Outcome) -> Iterator[tuple[str, float]]:
     if outcome.kind == "paced":
         yield "sustained", float(outcome.messages >= KEPT_UP * outcome.rate * outcome.seconds)
         for prefix, encoded in {"": outcome.latency, "late_": outcome.lateness}.items():
+            if not encoded:
+                continue
             histogram = Histogram()
             histogram.add(encoded)
             brief = asdict(histogram.brief())

@@ -16,7 +16,7 @@ def show(console: Console, result: Result) -> None:
     """Show all that was measured."""
     head = f"\n{result.machine['redis']}; {result.machine['pinned']}; medians [lowest-highest] of the rounds"
     console.print(head, style="dim", markup=False, highlight=False)
-    if result.figures("cpu_us"):
+    if "cpu_us" in result.figures("cpu_us"):
         _saturated(console, result)
     for where in _places(result, "p50@"):
         if not where.startswith("chats:"):

@@ -5,7 +5,7 @@ only appended to a list while the load runs; the lists are compared afterwards, 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 TOKEN_LENGTH = 15
 """Of every token, so that it can be cut out of a frame without parsing."""
@@ -19,7 +19,7 @@ def make_token(chat: int, sender: str, number: int) -> bytes:
     return b"%06d%b%08d" % (chat, sender.encode(), number)
 
 
-def compare(chat: int, sent: Sequence[bytes], got: dict[str, Sequence[bytes]]) -> list[str]:
+def compare(chat: int, sent: Sequence[bytes], got: Mapping[str, Sequence[bytes]]) -> list[str]:
     """Compare what was sent in a chat with what each participant got.
 
     Args:

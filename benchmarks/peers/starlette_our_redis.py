@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from core.hub import Hub
 from core.keys import chat_keys
 from core.redis import Redis
-from core.settings import Settings
+from core.settings import Limits, Settings
 from core.store import ChatStore
 from schemas.codec import decode_client_message, encode, encode_unstamped, frame_of
 from schemas.messages import (
@@ -38,6 +38,8 @@ settings = Settings(
     chat_ttl_seconds=float(os.environ["TTL_SECONDS"]),
     chat_max_messages=10**9,
     chat_max_bytes=10**12,
+    # There is nobody to tell that a machine was too busy to store something in time.
+    limits=Limits(store_seconds=60),
 )
 redis = Redis(settings)
 hub = Hub(redis, settings)

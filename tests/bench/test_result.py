@@ -25,8 +25,16 @@ def paced(latencies_us: list[int], **changes: Any) -> Outcome:
     for latency in latencies_us:
         histogram.record(latency * 1000)
     encoded = histogram.encode()
-    given = {"rate": 500, "seconds": 2.0, "messages": 1000.0, "server_ns": 10**6, **changes}
-    return Outcome(kind="paced", chats=10, latency=encoded, lateness=encoded, **given)
+    given = {
+        "rate": 500,
+        "seconds": 2.0,
+        "messages": 1000.0,
+        "server_ns": 10**6,
+        "latency": encoded,
+        "lateness": encoded,
+        **changes,
+    }
+    return Outcome(kind="paced", chats=10, **given)
 
 
 def result_of(**rounds: list[float]) -> Result:
@@ -81,6 +89,13 @@ def test_figures_of_a_pace() -> None:
     assert result.range(OURS, "sustained@500") == (1, 1, 1, 1)
     result.add(OURS, 1, paced([1], messages=900.0), "@500")
     assert result.range(OURS, "sustained@500") == (0.5, 0, 1, 2)
+
+
+def test_a_pace_at_which_nothing_came_has_no_latencies() -> None:
+    result = Result(machine={}, options={})
+    result.add(FASTAPI, 0, paced([], messages=0.0, latency=b"", lateness=b""), "@500")
+    assert result.range(FASTAPI, "sustained@500") == (0, 0, 0, 1)
+    assert result.range(FASTAPI, "p50@500") is None
 
 
 def test_figures_of_idle_connections() -> None:
