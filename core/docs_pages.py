@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from litestar import MediaType, Router, get
@@ -43,6 +44,15 @@ def assets() -> Router:
     """Serve the pages' scripts and styles from an installed package, so that they work without internet."""
     folder = files("litestar_offline_docs") / "static"
     return create_static_files_router(_ASSETS, [str(folder)], include_in_schema=False)
+
+
+def asset_folders() -> dict[str, Path]:
+    """Where the pages' files are, by the path that they are served under."""
+    folders = {
+        _ASSETS: files("litestar_offline_docs") / "static",
+        "/asyncapi/assets": files("litestar_asyncapi") / "assets",
+    }
+    return {prefix: Path(str(folder)) for prefix, folder in folders.items()}
 
 
 def openapi(name: str, description: str) -> OpenAPIConfig:

@@ -52,6 +52,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._refused = False
         self._in_head = True
         self._head_bytes = 0
+        self._answering: RequestResponseCycle | None = None
         self._address: str | None = None
         self._deadline: TimerHandle | None = None
         self._stuck: TimerHandle | None = None
@@ -84,6 +85,7 @@ class HttpProtocol(HttpToolsProtocol):
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._nobody_waits()
         super().connection_lost(exc)
         self._expect_nothing()
         self.resume_writing()
@@ -186,6 +188,17 @@ class HttpProtocol(HttpToolsProtocol):
             # Until the next head is complete. uvicorn's own timer stops at the first byte.
             self._expect(self.limits.head_seconds, self._too_slow)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _nobody_waits(self) -> None:
+        # uvicorn tells the last request of a pipeline only; the one that is being answered would write on.
+        cycle = self._answering
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the phrase of the status says as much
         self._refuse(HTTPStatus.BAD_REQUEST)
 
@@ -199,11 +212,8 @@ class HttpProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._refused = True
-        cycle = cast(RequestResponseCycle | None, self.cycle)
-        if cycle is not None and not cycle.response_complete:
-            # The application is told that nobody waits for it.
-            cycle.disconnected = True
-            cycle.message_event.set()
+        self._nobody_waits()
+        cycle = self._answering
         if cycle is None or not cycle.response_started or cycle.response_complete:
             body = status.phrase.encode()
             retry = f"retry-after: {_RETRY_SECONDS}\r\n" if status in _RETRY_AFTER else ""

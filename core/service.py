@@ -21,6 +21,7 @@ from litestar.types import ControllerRouterHandler
 from litestar_asyncapi import ChannelDefinition
 
 from core import docs_pages, logs
+from core.assets import Assets
 from core.drain import Drain
 from core.health import health
 from core.http_protocol import http_protocol
@@ -29,6 +30,7 @@ from core.origin import LOCALHOST, OriginGuard
 from core.picows_protocol import DirectTransport, PicowsProtocol
 from core.problems import problems_plugin
 from core.redis import Redis
+from core.security_headers import SecurityHeaders
 from core.settings import Settings
 from core.websocket import WebSocketProtocol
 
@@ -216,7 +218,7 @@ def _spare_collector() -> None:
 def server_config(app: Litestar, settings: Settings, port: int) -> uvicorn.Config:
     """Say how uvicorn serves an app."""
     return uvicorn.Config(
-        app,
+        SecurityHeaders(Assets(cast(Any, app), docs_pages.asset_folders())),
         host=settings.host,
         port=port,
         loop="uvloop",

@@ -257,7 +257,7 @@ def _check_agents(settings: Settings) -> None:
         if settings.anonymous_agents:
             raise SettingsError(f"{PREFIX}ANONYMOUS_AGENTS: contradicts {PREFIX}AGENT_JWT_KEY")
         # Not at the top, as above.
-        from core.auth import UnusableKey, load_keys
+        from core.agent_keys import UnusableKey, load_keys
 
         try:
             load_keys(key)

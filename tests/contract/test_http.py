@@ -122,3 +122,14 @@ async def test_a_failure_of_the_server_tells_nothing_of_its_cause() -> None:
     assert response.headers["content-type"] == "application/problem+json"
     assert set(response.json()) == {"status", "title", "detail", "code"}
     assert "the cause" not in response.text
+
+
+async def test_every_answer_tells_browsers_what_to_leave_alone(chat_server: Service) -> None:
+    for path in ("/", "/schema", "/asyncapi", "/health", "/nothing", "/schema/openapi.json", "/favicon.ico"):
+        headers = (await http("GET", chat_server.http + path)).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        policy = headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; ")
+        assert "frame-ancestors 'none'" in policy
+        assert "script-src 'unsafe-inline'" not in policy
+        assert ("script-src 'self'" in policy) == headers["content-type"].startswith("text/html")

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.auth import Agent, AgentAuth, UnusableKey, load_keys
+from core.agent_keys import UnusableKey, load_keys
+from core.auth import Agent, AgentAuth
 from schemas.errors import NotAuthenticated
 from tests.tokens import OTHER_SECRET, SECRET, make_token
 

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,8 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.conversation import refusal, say
-from tests.support import DEADLINE, WEBSOCKET, Socket, User, eventually
+from tests.support import DEADLINE, WEBSOCKET, Socket, User, error_code, eventually
+from tests.tokens import SECRET, as_browser, bearer, make_token
 
 
 class System(NamedTuple):
@@ -32,15 +34,11 @@ class System(NamedTuple):
         return self.log.read_text()
 
 
-@pytest.fixture
-async def system(
-    redis: Redis,  # noqa: ARG001 - the keys are deleted first
-    redis_url: str,
-    tmp_path: Path,
-) -> AsyncIterator[System]:
+@asynccontextmanager
+async def running(redis_url: str, tmp_path: Path, **more: str) -> AsyncIterator[System]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("LIVE_SUPPORT_")}
     settings = {"REDIS_URL": redis_url, "CHAT_PORT": "0", "SUBSCRIBER_PORT": "0", "LOG_LEVEL": "debug"}
-    settings["WEBSOCKET"] = WEBSOCKET
+    settings |= {"WEBSOCKET": WEBSOCKET, **more}
     log = tmp_path / "up.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
@@ -57,6 +55,27 @@ async def system(
         if process.returncode is None:
             process.terminate()
             await process.wait()
+
+
+@pytest.fixture
+async def system(
+    redis: Redis,  # noqa: ARG001 - the keys are deleted first
+    redis_url: str,
+    tmp_path: Path,
+) -> AsyncIterator[System]:
+    async with running(redis_url, tmp_path) as system:
+        yield system
+
+
+@pytest.fixture
+async def agents_system(
+    redis: Redis,  # noqa: ARG001 - the keys are deleted first
+    redis_url: str,
+    tmp_path: Path,
+) -> AsyncIterator[System]:
+    """The same, where agents need tokens."""
+    async with running(redis_url, tmp_path, AGENT_JWT_KEY=SECRET, JOIN_RATE="1000/second") as system:
+        yield system
 
 
 async def test_the_logs_hold_nothing_of_a_conversation(system: System) -> None:
@@ -96,3 +115,58 @@ async def test_the_logs_hold_nothing_of_a_conversation(system: System) -> None:
     log = await system.end()
     assert log.count("service_stopped") == 2
     assert [secret for secret in secrets if secret in log] == []
+
+
+async def test_the_logs_hold_no_token_and_no_line_for_what_a_client_does_wrong(agents_system: System) -> None:
+    system = agents_system
+    good, over = make_token("florence", name="Florence"), make_token("dougal", seconds=-1)
+    secrets = ["florence", "Florence", "dougal", SECRET, good, over, *good.split("."), "my password", "Zebedee"]
+    async with httpx.AsyncClient(trust_env=False, base_url=f"http://{system.chat}") as client:
+        registered = (await client.post("/users", json={"username": "Zebedee"})).json()
+        secrets.append(registered.pop("token"))
+        user = User(**registered)
+        secrets += user
+        for _ in range(20):
+            for options in (
+                {"content": b"[" * 9000, "headers": {"Content-Type": "application/json"}},
+                {"content": b'{"username":"my password \xff"}', "headers": {"Content-Type": "application/json"}},
+                {"content": b"my password", "headers": {"Content-Type": "text/plain"}},
+                {"content": b"my password" * 5000, "headers": {"Content-Type": "application/json"}},
+                {"json": {"username": "Zebedee"}, "headers": {"Origin": "https://evil.example/my password"}},
+                {"json": {"username": "Zebedee"}, "headers": {"Host": "my-password.example"}},
+                {"json": {"username": "Zebedee"}, "headers": {"Authorization": f"Bearer {good}"}},
+            ):
+                await client.post(f"/users?token={good}", **options)
+            await client.get("/user/join/Zebedee\u202e", headers={"Sec-Fetch-Site": "cross-site"})
+            await client.get("/chat/my%20password/%ff", params={"token": good})
+            await client.get("/schema", headers={"Connection": "Upgrade", "Upgrade": "my password"})
+    for service in (system.chat, system.joins):
+        host, port = service.split(":")
+        for _ in range(20):
+            for junk in (b"my password\r\n\r\n", b"GET /%s HTTP/1.1\r\n" % good.encode() + b"X: my password " * 2000):
+                reader, writer = await asyncio.open_connection(host, int(port))
+                with suppress(ConnectionError):
+                    writer.write(junk)
+                    await reader.read()
+                writer.transport.abort()
+    for options in (bearer(over), as_browser(over, "live-support.v1")):
+        for _ in range(20):
+            async with Socket.open(f"ws://{system.joins}/joins?token={over}", **options) as joins:
+                assert await joins.close_code() == 4501
+            async with Socket.open(f"ws://{system.chat}/chat/{user.chatId}?token={over}", **options) as socket:
+                await socket.send(user.support_join(supportUserName="Florence"))
+                assert await socket.close_code() == 4501
+    async with Socket.open(f"ws://{system.chat}/chat/{user.chatId}?token={good}", **bearer(good)) as socket:
+        await socket.send(user.support_join())
+        secrets.append((await socket.receive())["args"]["supportId"])
+        await socket.send("[" * 60_000)
+        await socket.send("my password")
+        await socket.send('{"type":"my password","args":{}}')
+        for code in ("invalid", "invalid", "unknown_type"):
+            assert error_code(await socket.receive()) == code
+
+    log = await system.end()
+    assert [secret for secret in secrets if secret in log] == []
+    # What the services say of their own lives, and nothing of all this.
+    assert "Traceback" not in log
+    assert len(log.splitlines()) < 40, log
