@@ -103,6 +103,10 @@ class PicowsProtocol(WebSocketProtocol):
     def _hand_over(self, receiver: Receiver) -> "DirectTransport":
         if self.disconnected or self.close_sent or self.transport.is_closing():
             raise ClientDisconnected
+        if self._rest or not self.queue.empty():
+            # Frames before the answer to the handshake, for which every client has to wait.
+            self._cut_off(CloseCode.PROTOCOL_ERROR, "too early")
+            raise ClientDisconnected
         self.stop_keepalive()
         tcp, self.transport = self.transport, _GONE
         self.disconnected = True  # whatever the application sends by ASGI from now on raises ClientDisconnected
