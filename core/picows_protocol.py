@@ -338,7 +338,9 @@ class DirectTransport(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
         self._deaf = True
         self._server.connections.discard(cast(Any, self))
-        self._receiver.connection_lost()
+        receiver = self._receiver
+        del self._receiver  # which holds this transport
+        receiver.connection_lost()
 
     def pause_writing(self) -> None:
         self._receiver.pause_writing()
