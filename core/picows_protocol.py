@@ -103,6 +103,10 @@ class PicowsProtocol(WebSocketProtocol):
     def _hand_over(self, receiver: Receiver) -> "DirectTransport":
         if self.disconnected or self.close_sent or self.transport.is_closing():
             raise ClientDisconnected
+        if self._rest or not self.queue.empty():
+            # Frames before the answer to the handshake, for which every client has to wait.
+            self._cut_off(CloseCode.PROTOCOL_ERROR, "too early")
+            raise ClientDisconnected
         self.stop_keepalive()
         tcp, self.transport = self.transport, _GONE
         self.disconnected = True  # whatever the application sends by ASGI from now on raises ClientDisconnected
@@ -339,7 +343,9 @@ class DirectTransport(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
         self._deaf = True
         self._server.connections.discard(cast(Any, self))
-        self._receiver.connection_lost()
+        receiver = self._receiver
+        del self._receiver  # which holds this transport
+        receiver.connection_lost()
 
     def pause_writing(self) -> None:
         self._receiver.pause_writing()

@@ -155,12 +155,19 @@ async def attack(name: str, victim: Victim, table: list[Row], *, seconds: float 
         attack=name,
         grew_mib=(most - before) / MIB,
         cut_after=f"{min(lasted):.1f}..{max(lasted):.1f}" if lasted else "-",
-        told=", ".join(f"{code or 'cut'} x{count}" for code, count in Counter(outcome["told"]).most_common()),
+        told=", ".join(f"{end} x{count}" for end, count in Counter(map(ending, cut, outcome["told"])).most_common()),
         p50_ms=percentiles[49],
         p99_ms=percentiles[98],
     )
     table.append(row)
     return row, cut
+
+
+def ending(cut_after: float | None, code: int | None) -> str:
+    """How a hostile connection ended."""
+    if code is not None:
+        return str(code)
+    return "slowed down" if cut_after is None else "reset"
 
 
 def all_within(cut: list[float | None], seconds: float) -> bool:
