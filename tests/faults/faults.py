@@ -103,12 +103,22 @@ async def flush_all(system: System) -> None:
     await system.redis.client.flushall()
 
 
-def kill_and_restart(process: ServiceProcess) -> Fault:
-    """Kill a service, and start it again."""
+def kill(process: ServiceProcess) -> Fault:
+    """Kill a service."""
 
     async def fault(_: System) -> None:
         await process.kill()
-        await process.start()
+
+    return fault
+
+
+def stop(process: ServiceProcess, *, within: float) -> Fault:
+    """Stop a service as an operator does: it ends with code 0, in time."""
+
+    async def fault(_: System) -> None:
+        code, seconds = await process.terminate()
+        assert code == 0
+        assert seconds < within
 
     return fault
 

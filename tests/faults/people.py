@@ -253,6 +253,7 @@ class Crowd:
         """Agents who had claimed a user and could not join, and participants who cannot go on: why, in a line each."""
         self.silences: list[str] = []
         """Messages without an answer."""
+        self._attended: list[RecordedChat] = []
         self._numbers: dict[tuple[str, str], count[int]] = {}
 
     async def register(self, name: str) -> RegisteredUser:
@@ -293,6 +294,10 @@ class Crowd:
             except (ConnectionLost, Unavailable, TimeoutError):
                 await asyncio.sleep(AGAIN_SECONDS)
 
+    def chats(self, role: Role) -> list[RecordedChat]:
+        """The chats that are attended, from one side."""
+        return [chat for chat in self._attended if chat.role == role]
+
     # Talking.
 
     async def say(self, chat: RecordedChat, sender: str = "") -> bool:
@@ -323,6 +328,7 @@ class Crowd:
     async def attend(self, chat: RecordedChat) -> None:
         """Listen and talk in a chat that was entered, until cancelled; closes it."""
         listening = asyncio.create_task(_listen(chat))
+        self._attended.append(chat)
         try:
             while chat.ended is None and not self.quiet.is_set():
                 await self.say(chat)
@@ -333,6 +339,7 @@ class Crowd:
         except LiveSupportError as error:
             self.shut_out.append(f"{chat.role} of {chat.chat_id}: {error!r}")
         finally:
+            self._attended.remove(chat)
             listening.cancel()
             await asyncio.wait([listening])
             await chat.aclose()
@@ -346,6 +353,15 @@ class Crowd:
             self.shut_out.append(f"User of {user.chat_id}: {error!r}")
             return
         await self.attend(chat)
+
+    async def wait_in_line(self, name: str) -> None:
+        """Live the life of a user who says nothing."""
+        user = await self.register(name)
+        chat = await self.enter(lambda: self.user_chat(user))
+        try:
+            await _listen(chat)
+        finally:
+            await chat.aclose()
 
     async def work(self, name: str) -> None:
         """Live an agent's life: claim whoever comes, join, talk."""

@@ -43,6 +43,10 @@ class RedisProxy:
         self.lose_every: int | None = None
         """Of every so many scripts of a chat, and of the queue, the answer does not arrive: the connection is cut."""
         self.lost_replies = 0
+        self.answers_to_pass: int | None = None
+        """Only so many more answers arrive, though the connections stand; None for all."""
+        self.connections = 0
+        """How often somebody connected."""
         self.listeners = 0
         """How often a connection has begun to listen."""
         self.url = ""
@@ -86,6 +90,7 @@ class RedisProxy:
             flow.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -120,6 +125,10 @@ class RedisProxy:
         with suppress(OSError):
             while data := await source.read(65536):
                 await self._flows[wire.kind].wait()
+                if self.answers_to_pass is not None:
+                    if self.answers_to_pass == 0:
+                        continue
+                    self.answers_to_pass -= 1
                 if wire.loses_reply:
                     self.lost_replies += 1
                     break

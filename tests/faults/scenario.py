@@ -29,7 +29,7 @@ from tests.faults.history import (
     Waiting,
     now,
 )
-from tests.faults.people import Crowd
+from tests.faults.people import Crowd, RecordedChat
 from tests.faults.report import Injected, Row, fill
 from tests.faults.system import ServiceProcess, System
 from tests.support import UNIT, is_healthy
@@ -81,6 +81,7 @@ class Run:
         """Rules that cannot hold in this scenario."""
         self._people: set[asyncio.Task[None]] = set()
         self._expected_users = 0
+        self._to_close: list[RecordedChat] = []
 
     # People.
 
@@ -95,11 +96,20 @@ class Run:
         for number in range(self.plan.agents):
             self.spawn(self.crowd.work(f"Agent {number}"))
 
-    def bring_users(self) -> None:
-        """Let users come."""
-        for number in range(self.plan.chats):
+    def bring_users(self, count: int | None = None) -> None:
+        """Let users come, as many as there are to be chats if nothing else is said."""
+        count = count or self.plan.chats
+        for number in range(count):
             self.spawn(self.crowd.visit(f"User {number}"))
-        self._expected_users += self.plan.chats
+        self._expected_users += count
+
+    async def queue_holds(self, count: int) -> bool:
+        """Whether so many users are in the queue, claimed or not."""
+        return bool(await self.system.redis.client.zcard(QUEUE.waiting) == count)
+
+    def expect_users(self, count: int) -> None:
+        """Note that so many users take part whom the test itself has brought."""
+        self._expected_users += count
 
     async def fill_with_chats(self) -> None:
         """Let users come and agents take them, and wait until all talk to each other."""
@@ -127,6 +137,11 @@ class Run:
         for task in self._people:
             if task.done() and not task.cancelled() and (error := task.exception()):
                 raise error
+
+    def everybody_is_there(self) -> bool:
+        """Whether the user and the agent of every chat have joined over a connection that stands."""
+        standing = Counter(self.standing().values())
+        return len(standing) == self._expected_users and set(standing.values()) == {2}
 
     # Faults.
 
@@ -266,8 +281,14 @@ class Run:
         self.recorder.note(Waiting(at=now(), users=users))
         return users
 
+    def at_end(self, *chats: RecordedChat) -> None:
+        """Let chats stand until everything was checked."""
+        self._to_close += chats
+
     async def end(self) -> None:
         """Send everybody home."""
+        for chat in self._to_close:
+            await chat.aclose()
         for task in self._people:
             task.cancel()
         if self._people:
@@ -298,6 +319,8 @@ async def scenario(
     """
     row = Row(name, what)
     run = Run(system, row, plan, seconds=seconds)
+    # Whom the last scenario has left must have gone.
+    await run.until(lambda: run.queue_holds(0))
     try:
         yield run
         history = await run.settle()

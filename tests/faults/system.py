@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from tests.faults.redis_proxy import RedisProxy
@@ -116,9 +117,23 @@ class System:
     @classmethod
     @asynccontextmanager
     async def running(
-        cls, folder: Path, *, settings: Mapping[str, str], chat_servers: int = 2, subscribers: int = 2
+        cls,
+        folder: Path,
+        *,
+        settings: Mapping[str, str],
+        chat_servers: int = 2,
+        subscribers: int = 2,
+        commands: Mapping[int, Sequence[str]] = MappingProxyType({}),
     ) -> AsyncIterator[Self]:
-        """Run everything until the block ends, at which every service must stop with code 0 and without a traceback."""
+        """Run everything until the block ends, at which every service must stop with code 0 and without a traceback.
+
+        Args:
+            folder: for data and logs.
+            settings: of the services, by their names without the prefix.
+            chat_servers: how many.
+            subscribers: how many.
+            commands: what runs a ChatServer, by its number, where that is not `live-support`.
+        """
         redis = RedisServer(folder)
         system = cls(redis)
         system.settings = settings
@@ -130,6 +145,8 @@ class System:
                     proxy = await stack.enter_async_context(RedisProxy.to(redis.port))
                     process = ServiceProcess(name, proxy, settings, folder / f"{name}-{number}.log")
                     (system.chat_servers if name == "chat-server" else system.subscribers).append(process)
+            for number, command in commands.items():
+                system.chat_servers[number].command = command
             try:
                 await asyncio.gather(*(process.start() for process in system.services))
                 yield system
