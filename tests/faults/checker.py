@@ -150,9 +150,11 @@ def _logs(history: History, views: dict[str, list[View]], bounds: Bounds) -> Ite
             case Unanswered(may_come=False):
                 refused[event.chat][event.token] = event.code
     for truth in history.truths:
-        if not truth.alive:
-            continue
         chat = truth.chat
+        if not truth.alive:
+            if not truth.may_be_gone:
+                yield Violation("C1", chat, f"it is gone, and {len(echoed[chat])} messages that were echoed")
+            continue
         counts = Counter(message.token for message in truth.log)
         for token in echoed[chat]:
             if not counts[token]:

@@ -10,8 +10,8 @@ from tests.faults.scenario import Plan
 from tests.faults.system import System
 from tests.support import UNIT
 
-GRACE = LEASE = 30 * UNIT
-"""Shorter than in production, so that a test can wait for their end."""
+GRACE = 30 * UNIT
+"""Shorter than in production, so that a test can wait for its end."""
 
 SETTINGS = {
     "JOIN_RATE": "100000/second",
@@ -19,7 +19,6 @@ SETTINGS = {
     "CHAT_MAX_MESSAGES": "1000000",
     "CHAT_MAX_BYTES": "1000000000",
     "LEAVE_GRACE": str(GRACE),
-    "CLAIM_LEASE": str(LEASE),
 }
 
 ROWS = pytest.StashKey[list[Row]]()

@@ -172,6 +172,8 @@ class Truth(Struct, frozen=True, kw_only=True):
     chat: str
     user: str
     alive: bool = True
+    may_be_gone: bool = False
+    """Whether what was done to it excuses that it is not alive."""
     log: tuple[Message, ...] = ()
     support: str | None = None
     queued: bool = False

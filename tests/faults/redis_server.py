@@ -15,6 +15,8 @@ from tests.support import free_port
 
 DURABLE = {"save": "", "appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 START_SECONDS = 30
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+"""Where the system has this, a server does not outlive a test run that was killed."""
 
 
 def server_binary() -> str:
@@ -43,7 +45,9 @@ class RedisServer:
         settings = {**DURABLE, "port": str(self.port), "bind": "127.0.0.1", "dir": str(self._folder)}
         arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
         with (self._folder / "redis.log").open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(server_binary(), *arguments, stdout=log, stderr=log)
+            self._process = await asyncio.create_subprocess_exec(
+                *(*DIES_WITH_US, server_binary(), *arguments), stdout=log, stderr=log
+            )
         async with asyncio.timeout(START_SECONDS):
             while not await self._answers():
                 assert self._process.returncode is None, (self._folder / "redis.log").read_text()

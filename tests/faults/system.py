@@ -48,7 +48,12 @@ class ServiceProcess:
         """Start it, and wait until it is healthy."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *self.command, self.name, env=self._env, stdout=log, stderr=log
+                *(*self.command, self.name, "--end-with-stdin"),
+                env=self._env,
+                # Closed however the tests end, and so is the service then.
+                stdin=asyncio.subprocess.PIPE,
+                stdout=log,
+                stderr=log,
             )
         async with asyncio.timeout(START_SECONDS):
             await self.healthy()

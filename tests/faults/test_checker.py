@@ -365,8 +365,13 @@ def test_a_history_that_comes_behind_a_message(history: History) -> None:
     assert rules(history) == {"C3"}
 
 
-def test_views_that_disagree_although_the_log_is_gone(history: History) -> None:
+def test_a_chat_that_is_gone(history: History) -> None:
     alter_truth(history, alive=False, log=())
+    assert rules(history) == {"C1"}
+
+
+def test_views_that_disagree_although_the_log_is_gone(history: History) -> None:
+    alter_truth(history, alive=False, may_be_gone=True, log=())
     assert rules(history) == set()
     del history.events[place(history, Received, ECHOED)]
     assert rules(history) == {"C4"}
@@ -473,7 +478,7 @@ def test_a_stranded_user(history: History) -> None:
     assert rules(history) == {"C9"}
 
 
-@pytest.mark.parametrize("excuse", [{"queued": True}, {"attended": False}, {"alive": False}])
+@pytest.mark.parametrize("excuse", [{"queued": True}, {"attended": False}, {"alive": False, "may_be_gone": True}])
 def test_users_who_are_not_stranded(history: History, excuse: dict[str, bool]) -> None:
     alter_truth(history, support=None, **excuse)
     assert rules(history) == set()

@@ -32,6 +32,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
 async def test_f17_messages_race_the_expiry(system: System, rows: list[Row], plan: Plan) -> None:
     races = 1000 if plan.seconds else 50
     async with scenario(system, rows, "F17", f"{races} messages within 60 ms of the expiry", plan=plan) as run:
+        run.chats_end = True
         while races > 0:
             races -= sum(await asyncio.gather(*(race(run, number) for number in range(min(50, races)))))
     told = {event.chat: event.at for event in run.recorder.events if isinstance(event, Expired)}
@@ -69,6 +70,7 @@ async def race(run: Run, number: int) -> int:
 
 async def test_f17_a_chat_lives_until_its_end(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F17b", "silence of 3/4 and of 5/4 of the time to live", plan=plan) as run:
+        run.chats_end = True
         user = await run.crowd.register("Nika")
         chat = await run.crowd.enter(lambda: run.crowd.user_chat(user))
         for _ in range(2):

@@ -122,6 +122,7 @@ async def test_f7_redis_forgets_the_scripts(system: System, rows: list[Row], pla
 
 async def test_f7_redis_forgets_everything(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F7b", "FLUSHALL", plan=plan) as run:
+        run.chats_end = True
         run.bring_agents()
         for _ in range(round(run.seconds / 5)):
             run.bring_users()
