@@ -28,12 +28,15 @@ async def test_f1_the_listening_connections_are_killed(system: System, rows: lis
     async with scenario(system, rows, "F1", "CLIENT KILL TYPE pubsub", plan=plan) as run:
         await run.fill_with_chats()
         await run.keep_injecting(kill_clients("pubsub"), every=1)
+        assert run.refusals() == 0
 
 
 async def test_f2_the_command_connections_are_killed(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F2", "CLIENT KILL TYPE normal", plan=plan) as run:
         await run.fill_with_chats()
         await run.keep_injecting(kill_clients("normal"), every=1)
+        # The commands are repeated.
+        assert run.refusals() == 0
 
 
 async def test_f3_redis_pauses(system: System, rows: list[Row], plan: Plan) -> None:
@@ -102,6 +105,7 @@ async def test_f5_connections_are_cut(system: System, rows: list[Row], plan: Pla
     async with scenario(system, rows, "F5c", "all connections to Redis cut", plan=plan, seconds=3) as run:
         await run.fill_with_chats()
         await run.keep_injecting(cut(), every=0.5)
+        assert run.refusals() == 0
 
 
 async def test_f6_answers_are_lost(system: System, rows: list[Row], plan: Plan) -> None:
