@@ -6,7 +6,8 @@ from chatbench.result import Result
 
 ROUNDS = 3
 SECONDS = 1.5
-CHATS = 100
+CHATS = 50
+"""So few that nobody waits for seconds, however busy the machine is."""
 
 LIMIT = 1.0
 """Most that our CPU a message may be of FastAPI's, as the median of the rounds. The same code differs by 40 % between

@@ -115,14 +115,18 @@ def _figures(outcome: Outcome) -> Iterator[tuple[str, float]]:
         yield "connect_us", outcome.joined_ns / 1000 / (2 * outcome.chats)
         return
     messages = max(outcome.messages, 1)
+    sustained = outcome.messages >= KEPT_UP * outcome.rate * outcome.seconds
     yield "messages_per_second", outcome.messages / outcome.seconds
-    yield "cpu_us", outcome.server_ns / 1000 / messages
     yield "generator_share", outcome.generator_ns / busy_ns
+    if sustained:
+        # Of who falls behind, it would count work on messages that come later.
+        yield "cpu_us", outcome.server_ns / 1000 / messages
     if outcome.redis_ns is not None:
-        yield "redis_us", outcome.redis_ns / 1000 / messages
         yield "redis_share", outcome.redis_ns / busy_ns
+        if sustained:
+            yield "redis_us", outcome.redis_ns / 1000 / messages
     if outcome.kind == "paced":
-        yield "sustained", float(outcome.messages >= KEPT_UP * outcome.rate * outcome.seconds)
+        yield "sustained", float(sustained)
         for prefix, encoded in {"": outcome.latency, "late_": outcome.lateness}.items():
             if not encoded:
                 continue

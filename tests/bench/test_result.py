@@ -89,6 +89,8 @@ def test_figures_of_a_pace() -> None:
     assert result.range(OURS, "sustained@500") == (1, 1, 1, 1)
     result.add(OURS, 1, paced([1], messages=900.0), "@500")
     assert result.range(OURS, "sustained@500") == (0.5, 0, 1, 2)
+    # What fell behind has no cost a message.
+    assert result.range(OURS, "cpu_us@500") == (1, 1, 1, 1)
 
 
 def test_a_pace_at_which_nothing_came_has_no_latencies() -> None:
