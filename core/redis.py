@@ -10,7 +10,14 @@ from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as Client
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    BusyLoadingError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -25,8 +32,17 @@ _SOCKET_SECONDS = 2.0
 _POOL_SIZE = 50
 _FIRST_PAUSE_SECONDS = 0.02
 _LAST_PAUSE_SECONDS = 0.5
-# uvloop raises a bare RuntimeError when a connection is reset while it is being made.
-_TRANSIENT = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError, RuntimeError)
+_TRANSIENT = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    BusyLoadingError,
+    ReadOnlyError,
+    # redis-py loads a script that Redis does not know and runs it again; it may be forgotten in between.
+    NoScriptError,
+    OSError,
+    # uvloop raises a bare one when a connection is reset while it is being made.
+    RuntimeError,
+)
 # How Redis begins to say that it takes no writes now: the disk is full, the replicas are gone, a script hangs.
 _REFUSALS = ("MISCONF", "NOREPLICAS", "BUSY")
 

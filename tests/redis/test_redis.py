@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import BusyLoadingError, NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -63,7 +63,15 @@ def always(error: Exception) -> tuple[Callable[[], Awaitable[str]], list[Excepti
 
 
 @pytest.mark.parametrize(
-    "error", [RedisConnectionError(), RedisTimeoutError(), BusyLoadingError(), ReadOnlyError(), ConnectionResetError()]
+    "error",
+    [
+        RedisConnectionError(),
+        RedisTimeoutError(),
+        BusyLoadingError(),
+        ReadOnlyError(),
+        NoScriptError(),
+        ConnectionResetError(),
+    ],
 )
 async def test_a_transient_error_is_tried_again(core_redis: Redis, error: Exception) -> None:
     command, tries = failing(error, error)
