@@ -153,6 +153,9 @@ class Run:
 
     async def keep_injecting(self, *faults: Fault, every: float) -> None:
         """Do these in turn, one every so many seconds, until the scenario's time is over."""
+        if self.faults:
+            # What the one before held up is to arrive first.
+            await asyncio.sleep(max(0.0, every - (self.faults[-1].end - self.faults[-1].start)))
         end = now() + self.seconds
         while now() < end:
             for fault in faults:

@@ -23,7 +23,7 @@ from tests.faults.history import Abandoned, Gone, Shown, now
 from tests.faults.people import RecordedChat, RecordedJoins, any_of
 from tests.faults.redis_proxy import RedisProxy
 from tests.faults.report import Row
-from tests.faults.scenario import Plan, Run, scenario
+from tests.faults.scenario import SETTLE_SECONDS, Plan, Run, scenario
 from tests.faults.system import System
 from tests.support import UNIT
 
@@ -52,11 +52,11 @@ async def test_f10_many_agents_claim_the_same_users(system: System, rows: list[R
         rush = Rush(run)
         for number in range(users):
             run.spawn(run.crowd.wait_in_line(f"User {number}"))
-        await run.until(lambda: run.queue_holds(users))
+        await run.until(lambda: run.queue_holds(users), SETTLE_SECONDS + 2 * users * UNIT)
         for number in range(agents):
             run.spawn(rush.work(f"Agent {number}"))
 
-        await run.until(lambda: run.queue_holds(0), 2 * LEASE + 200 * UNIT)
+        await run.until(lambda: run.queue_holds(0), SETTLE_SECONDS + 2 * LEASE + 2 * users * UNIT)
         await run.until(lambda: len(rush.served) == users)
         assert rush.lost > users / 2
         assert rush.abandoned

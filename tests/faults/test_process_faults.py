@@ -15,7 +15,7 @@ from tests.faults.conftest import SETTINGS
 from tests.faults.faults import hang, kill, stop
 from tests.faults.history import ListClosed, ListOpened, Shown
 from tests.faults.report import Row
-from tests.faults.scenario import Plan, Run, scenario
+from tests.faults.scenario import SETTLE_SECONDS, Plan, Run, scenario
 from tests.faults.system import System
 from tests.support import UNIT
 
@@ -67,7 +67,7 @@ async def test_f9_a_subscriber_is_killed_while_many_wait(system: System, rows: l
         for number in range(waiting):
             run.spawn(run.crowd.wait_in_line(f"User {number}"))
 
-        await run.until(lambda: run.queue_holds(waiting))
+        await run.until(lambda: run.queue_holds(waiting), SETTLE_SECONDS + 2 * waiting * UNIT)
         await run.until(lambda: all_are_shown(run, waiting))
         for number in range(max(2, round(run.seconds / 10))):
             process = system.subscribers[number % 2]

@@ -66,7 +66,10 @@ async def test_f4_redis_is_killed_and_comes_back(system: System, rows: list[Row]
 async def test_f4_redis_is_away_for_long(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F4b", "kill -9 of Redis, back after 6 s", plan=plan) as run:
         await run.fill_with_chats()
+        # They come while it is away, and get in afterwards.
+        run.bring_users(2)
         await run.unhealthy_while(kill_redis(6), *system.services)
+        await run.until(run.all_talk)
         if plan.seconds:
             await run.keep_injecting(kill_redis(6), every=12)
         assert run.refusals() > 0
@@ -139,7 +142,13 @@ async def test_f7_redis_forgets_everything(system: System, rows: list[Row], plan
 
 
 async def test_f22_redis_is_full(system: System, rows: list[Row], plan: Plan) -> None:
-    async with scenario(system, rows, "F22", "maxmemory reached, 3 s", plan=plan, seconds=1) as run:
+    async with scenario(system, rows, "F22", "maxmemory reached, 3 s", plan=plan) as run:
         await run.fill_with_chats()
-        await run.keep_injecting(fill_memory(3), every=6)
-        assert run.refusals() > 0
+        full = asyncio.create_task(run.inject(fill_memory(3)))
+        await run.until(lambda: run.refusals() > 0)
+        # They cannot register, and get in afterwards.
+        run.bring_users(2)
+        await full
+        await run.until(run.all_talk)
+        if plan.seconds:
+            await run.keep_injecting(fill_memory(3), every=6)
