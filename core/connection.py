@@ -365,7 +365,9 @@ class Connection:
             self.close(CloseCode.INTERNAL_ERROR)
 
     def _end(self) -> None:
-        leave, self._leave, self._receive = self._leave, _nothing, _ignore
+        leave, self._leave = self._leave, _nothing
+        # These lead back here; without them the memory is free at once, and not at the next garbage collection.
+        self._receive, self._refill, self._idle_grace, self._expected = _ignore, tuple, _no_grace, bool
         try:
             pending = leave()
         except Exception as error:

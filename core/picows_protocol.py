@@ -25,7 +25,7 @@ from websockets.http11 import Request
 from core.connections import NEVER
 from core.settings import Limits
 from core.transport import Receiver
-from core.websocket import WebSocketProtocol
+from core.websocket import WebSocketProtocol, cut
 
 log = structlog.get_logger()
 
@@ -38,6 +38,13 @@ _PING, _PONG, _CLOSE = WSMsgType.PING, WSMsgType.PONG, WSMsgType.CLOSE
 _READ_BYTES = 16 * 1024
 _BUFFER_BYTES = 2048
 """picows' buffer begins with this, and doubles as long as a frame does not fit."""
+
+_COPIED_BYTES = 8192
+"""picows copies frames up to this size. Of a larger one it queues the header as a view of memory that its next frame
+overwrites, so a peer that reads late would get another frame's header."""
+
+_DEAF_BYTES = 1024 * 1024
+"""How much a peer may still send when we wait for its close frame; each frame counts as 1 KiB and its size."""
 
 # The handshake is over when picows sees the connection. It is shown one all the same, and what it answers is empty.
 _HEAD = (
@@ -95,6 +102,10 @@ class PicowsProtocol(WebSocketProtocol):
 
     def _hand_over(self, receiver: Receiver) -> "DirectTransport":
         if self.disconnected or self.close_sent or self.transport.is_closing():
+            raise ClientDisconnected
+        if self._rest or not self.queue.empty():
+            # Frames before the answer to the handshake, for which every client has to wait.
+            self._cut_off(CloseCode.PROTOCOL_ERROR, "too early")
             raise ClientDisconnected
         self.stop_keepalive()
         tcp, self.transport = self.transport, _GONE
@@ -160,6 +171,7 @@ class DirectTransport(WSListener):
         self._server = server
         self._limits = limits
         self._fragments: list[bytes] | None = None
+        self._size = 0
         self._deaf = False
         self._control_full_at = 0.0
         self._pong_by = NEVER
@@ -178,15 +190,23 @@ class DirectTransport(WSListener):
 
     def send(self, frame: bytes) -> None:
         with suppress(RuntimeError):  # closed by an error of which we are yet to be told
-            self._websocket.send(_TEXT, frame)
+            size = len(frame)
+            if size <= _COPIED_BYTES:
+                self._websocket.send(_TEXT, frame)
+            elif size < 65536:
+                self._tcp.writelines((b"\x81\x7e" + size.to_bytes(2, "big"), frame))
+            else:
+                self._tcp.writelines((b"\x81\x7f" + size.to_bytes(8, "big"), frame))
 
     def close(self, code: int, reason: str) -> None:
         self._websocket.send_close(cast(Any, code), reason.encode())
         self._deaf = True
+        self._size = 0
+        self._fragments = None
 
     def abort(self) -> None:
         self._deaf = True
-        self._tcp.abort()
+        cut(self._tcp)
 
     def pause_reading(self) -> None:
         self._tcp.pause_reading()
@@ -238,7 +258,8 @@ class DirectTransport(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
         if self._deaf:
-            if kind is _CLOSE:
+            self._size += 1024 + frame.payload_size
+            if kind is _CLOSE or self._size > _DEAF_BYTES:
                 self._tcp.close()
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             self._fail(CloseCode.PROTOCOL_ERROR, "reserved bits must be 0")
@@ -283,6 +304,7 @@ class DirectTransport(WSListener):
                 self._fail(CloseCode.MESSAGE_TOO_BIG, "message too big")
             elif len(self._fragments) >= self._limits.fragments:
                 self._fail(CloseCode.POLICY_VIOLATION, "too many fragments")
+                self._tcp.close()
             else:
                 self._fragments.append(frame.get_payload_as_bytes())
                 if frame.fin:
@@ -316,13 +338,14 @@ class DirectTransport(WSListener):
     def _fail(self, code: CloseCode, reason: str) -> None:
         """Close, because the peer breaks the rules. It may answer with its own close frame."""
         self.close(code, reason)
-        self._fragments = None
         self._receiver.closing_began()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
         self._deaf = True
         self._server.connections.discard(cast(Any, self))
-        self._receiver.connection_lost()
+        receiver = self._receiver
+        del self._receiver  # which holds this transport
+        receiver.connection_lost()
 
     def pause_writing(self) -> None:
         self._receiver.pause_writing()

@@ -9,6 +9,8 @@ from core.settings import Rate
 class Bucket:
     """Holds `rate.count` units, refilled evenly (generic cell rate algorithm: one number of state)."""
 
+    __slots__ = ("_full_at", "_interval", "_size")
+
     def __init__(self, rate: Rate) -> None:
         self._interval = rate.interval_seconds
         self._size = rate.interval_seconds * rate.count

@@ -94,6 +94,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Frames waiting for one connection; more means a slow consumer."""
     outbox_bytes: int = 1024 * 1024
     """Characters waiting for one connection; a single larger frame still passes."""
+    send_buffer_bytes: int = 128 * 1024
+    """What the kernel holds for a peer (Linux doubles it): at a round trip of 0.1 s some 1..2 MB/s."""
     send_seconds: float = 5
     """A peer that takes nothing for so long is cut off."""
     send_bytes_per_second: int = 32 * 1024

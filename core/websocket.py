@@ -3,8 +3,14 @@
 It is the one of the setting `uvicorn`; for `picows` it does the handshake (`core.picows_protocol`).
 """
 
+import socket
+import struct
+from asyncio import BaseTransport, Transport
+from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
@@ -14,6 +20,20 @@ from core.settings import Limits, Rate
 
 ABORT = "live_support.abort"
 """The scope extension with which the application cuts off a peer that does not read."""
+
+
+_PIECE_BYTES = 4096
+_RESET_AT_ONCE = struct.pack("ii", 1, 0)
+
+
+def cut(tcp: Transport) -> None:
+    """Reset a TCP connection; otherwise the kernel would keep what the peer has not read, for minutes."""
+    with suppress(RuntimeError, OSError):
+        # Otherwise it is closed already, and its number may be another's.
+        if not tcp.is_closing() or tcp.get_write_buffer_size():
+            connection: socket.socket = tcp.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_ONCE)
+    tcp.abort()
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -27,12 +47,41 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, limits: Limits, **options: Any) -> None:
         super().__init__(*args, **options)
         self._limits = limits
+        self.close_timeout = limits.close_seconds
+        self._rest = b""
         self._control_frames = Bucket(Rate(f"{limits.control_frames_per_second}/second"))
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        # Without it the kernel takes some 4 MB for a peer before it lets us know that the peer reads nothing.
+        tcp: socket.socket = transport.get_extra_info("socket")
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.send_buffer_bytes)
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if hasattr(self, "scope"):  # not set when the handshake was refused
-            cast(dict[str, object], self.scope["extensions"])[ABORT] = self.transport.abort
+            cast(dict[str, object], self.scope["extensions"])[ABORT] = partial(cut, self.transport)
+
+    def data_received(self, data: bytes) -> None:
+        # Whatever one read brings would be parsed and queued at once: thousands of tiny frames, a dict for each.
+        self._rest += data
+        self._parse()
+
+    def _parse(self) -> None:
+        while self._rest and not self.read_paused and not self.transport.is_closing():
+            piece, self._rest = self._rest[:_PIECE_BYTES], self._rest[_PIECE_BYTES:]
+            super().data_received(piece)
+
+    async def receive(self) -> ASGIReceiveEvent:
+        event = await super().receive()
+        self._parse()
+        return event
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.close":
+            # uvicorn's own timer only closes, and so waits for a peer that does not read.
+            self.loop.call_later(self._limits.close_seconds, cut, self.transport)
 
     def handle_ping(self) -> None:
         if self._control_frames.take(self.loop.time()):
@@ -53,7 +102,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             super().handle_cont(event)
 
     def _cut_off(self, code: CloseCode, reason: str) -> None:
+        if self.transport.is_closing():
+            return
         if not self.close_sent:
             self.conn.fail(code, reason)
             self.handle_parser_exception()
-        self.loop.call_later(self._limits.close_seconds, self.transport.abort)
+        self.transport.close()
+        self.loop.call_later(self._limits.close_seconds, cut, self.transport)

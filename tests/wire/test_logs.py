@@ -14,7 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.conversation import refusal, say
-from tests.support import DEADLINE, Socket, User, error_code, eventually
+from tests.support import DEADLINE, WEBSOCKET, Socket, User, error_code, eventually
 from tests.tokens import SECRET, as_browser, bearer, make_token
 
 
@@ -37,7 +37,8 @@ class System(NamedTuple):
 @asynccontextmanager
 async def running(redis_url: str, tmp_path: Path, **more: str) -> AsyncIterator[System]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("LIVE_SUPPORT_")}
-    settings = {"REDIS_URL": redis_url, "CHAT_PORT": "0", "SUBSCRIBER_PORT": "0", "LOG_LEVEL": "debug", **more}
+    settings = {"REDIS_URL": redis_url, "CHAT_PORT": "0", "SUBSCRIBER_PORT": "0", "LOG_LEVEL": "debug"}
+    settings |= {"WEBSOCKET": WEBSOCKET, **more}
     log = tmp_path / "up.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(

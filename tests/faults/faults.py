@@ -1,0 +1,150 @@
+"""The faults: each is made by a function, takes a while, and leaves the system able to heal."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+
+from tests.faults.redis_proxy import Kind
+from tests.faults.system import ServiceProcess, System
+
+Fault = Callable[[System], Awaitable[None]]
+
+
+def kill_clients(kind: str) -> Fault:
+    """Let Redis close all connections of a kind: `pubsub` or `normal`."""
+
+    async def fault(system: System) -> None:
+        await system.redis.client.execute_command("CLIENT", "KILL", "TYPE", kind)
+
+    return fault
+
+
+def pause_redis(seconds: float) -> Fault:
+    """Let Redis take commands and answer them only after a while."""
+
+    async def fault(system: System) -> None:
+        await system.redis.client.execute_command("CLIENT", "PAUSE", round(seconds * 1000), "ALL")
+        await asyncio.sleep(seconds)
+
+    return fault
+
+
+def sleep_redis(seconds: float) -> Fault:
+    """Let Redis hang."""
+
+    async def fault(system: System) -> None:
+        system.redis.sleep()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            system.redis.wake()
+
+    return fault
+
+
+def kill_redis(down_seconds: float) -> Fault:
+    """Kill Redis, and start it again with what is on the disk."""
+
+    async def fault(system: System) -> None:
+        await system.redis.kill()
+        await asyncio.sleep(down_seconds)
+        await system.redis.start()
+
+    return fault
+
+
+def cut(*kinds: Kind) -> Fault:
+    """Cut the connections between services and Redis."""
+
+    async def fault(system: System) -> None:
+        for proxy in system.proxies:
+            proxy.cut(*kinds)
+
+    return fault
+
+
+def black_hole(*kinds: Kind, seconds: float) -> Fault:
+    """Swallow what goes between services and Redis; the connections stand."""
+
+    async def fault(system: System) -> None:
+        for proxy in system.proxies:
+            proxy.freeze(*kinds)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            for proxy in system.proxies:
+                proxy.heal()
+
+    return fault
+
+
+def lose_replies(*, every: int, seconds: float) -> Fault:
+    """Cut the connection instead of passing on the answer to some of the scripts, which have run by then."""
+
+    async def fault(system: System) -> None:
+        for proxy in system.proxies:
+            proxy.lose_every = every
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            for proxy in system.proxies:
+                proxy.heal()
+
+    return fault
+
+
+async def flush_scripts(system: System) -> None:
+    """Let Redis forget the scripts."""
+    await system.redis.client.script_flush()
+
+
+async def flush_all(system: System) -> None:
+    """Let Redis forget everything."""
+    await system.redis.client.flushall()
+
+
+def kill(process: ServiceProcess) -> Fault:
+    """Kill a service."""
+
+    async def fault(_: System) -> None:
+        await process.kill()
+
+    return fault
+
+
+def stop(process: ServiceProcess, *, within: float) -> Fault:
+    """Stop a service as an operator does: it ends with code 0, in time."""
+
+    async def fault(_: System) -> None:
+        code, seconds = await process.terminate()
+        assert code == 0
+        assert seconds < within
+
+    return fault
+
+
+def hang(process: ServiceProcess, seconds: float) -> Fault:
+    """Let a service hang."""
+
+    async def fault(_: System) -> None:
+        process.signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            process.signal(signal.SIGCONT)
+
+    return fault
+
+
+def fill_memory(seconds: float) -> Fault:
+    """Let Redis have no room for more."""
+
+    async def fault(system: System) -> None:
+        redis = system.redis.client
+        await redis.config_set("maxmemory", 1)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            await redis.config_set("maxmemory", 0)
+
+    return fault

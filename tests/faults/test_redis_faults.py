@@ -1,0 +1,145 @@
+"""Redis, and the network to it, fail in every way they can; nothing is lost, doubled or swapped (F1 to F7, F22)."""
+
+import asyncio
+
+import pytest
+
+from tests.faults.faults import (
+    black_hole,
+    cut,
+    fill_memory,
+    flush_all,
+    flush_scripts,
+    kill_clients,
+    kill_redis,
+    lose_replies,
+    pause_redis,
+    sleep_redis,
+)
+from tests.faults.report import Row
+from tests.faults.scenario import Plan, scenario
+from tests.faults.system import System
+from tests.support import UNIT
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_f1_the_listening_connections_are_killed(system: System, rows: list[Row], plan: Plan) -> None:
+    async with scenario(system, rows, "F1", "CLIENT KILL TYPE pubsub", plan=plan) as run:
+        await run.fill_with_chats()
+        await run.keep_injecting(kill_clients("pubsub"), every=1)
+        assert run.refusals() == 0
+
+
+async def test_f2_the_command_connections_are_killed(system: System, rows: list[Row], plan: Plan) -> None:
+    async with scenario(system, rows, "F2", "CLIENT KILL TYPE normal", plan=plan) as run:
+        await run.fill_with_chats()
+        await run.keep_injecting(kill_clients("normal"), every=1)
+        # The commands are repeated.
+        assert run.refusals() == 0
+
+
+async def test_f3_redis_pauses(system: System, rows: list[Row], plan: Plan) -> None:
+    async with scenario(system, rows, "F3a", "CLIENT PAUSE, 3 s", plan=plan, seconds=1) as run:
+        await run.fill_with_chats()
+        await run.keep_injecting(pause_redis(3), every=6)
+        # Short enough to be waited for.
+        assert run.refusals() == 0
+
+
+async def test_f3_redis_hangs(system: System, rows: list[Row], plan: Plan) -> None:
+    async with scenario(system, rows, "F3b", "Redis stopped, 6 s", plan=plan) as run:
+        await run.fill_with_chats()
+        await run.unhealthy_while(sleep_redis(6), *system.services)
+        if plan.seconds:
+            await run.keep_injecting(sleep_redis(6), every=12)
+        assert run.refusals() > 0
+    assert max(run.row.recoveries) < 30 * UNIT
+
+
+async def test_f4_redis_is_killed_and_comes_back(system: System, rows: list[Row], plan: Plan) -> None:
+    async with scenario(system, rows, "F4", "kill -9 of Redis, back after 0.5 s", plan=plan) as run:
+        await run.fill_with_chats()
+        await run.keep_injecting(kill_redis(0.5), every=2.5)
+
+
+async def test_f4_redis_is_away_for_long(system: System, rows: list[Row], plan: Plan) -> None:
+    async with scenario(system, rows, "F4b", "kill -9 of Redis, back after 6 s", plan=plan) as run:
+        await run.fill_with_chats()
+        await run.unhealthy_while(kill_redis(6), *system.services)
+        if plan.seconds:
+            await run.keep_injecting(kill_redis(6), every=12)
+        assert run.refusals() > 0
+
+
+async def test_f5_publications_vanish(system: System, rows: list[Row], plan: Plan) -> None:
+    seconds = 30 if plan.seconds else 6
+    async with scenario(system, rows, "F5a", f"pub/sub black hole, {seconds} s", plan=plan) as run:
+        await run.fill_with_chats()
+        before = [proxy.listeners for proxy in system.proxies]
+        hole = asyncio.create_task(run.inject(black_hole("publications", seconds=seconds)))
+
+        def all_try_again() -> bool:
+            return all(proxy.listeners > count for proxy, count in zip(system.proxies, before, strict=True))
+
+        # A silence of 3 s is noticed.
+        await run.until(all_try_again, 50 * UNIT)
+        await hole
+        # The log is compared all the time, so nobody waits for the publications to come back.
+        assert run.refusals() == 0
+        if plan.seconds:
+            await run.keep_injecting(black_hole("publications", seconds=seconds), every=seconds + 5)
+
+
+async def test_f5_commands_vanish(system: System, rows: list[Row], plan: Plan) -> None:
+    seconds = 30 if plan.seconds else 6
+    async with scenario(system, rows, "F5b", f"command black hole, {seconds} s", plan=plan) as run:
+        await run.fill_with_chats()
+        await run.unhealthy_while(black_hole("commands", seconds=seconds), *system.services)
+        assert run.refusals() > 0
+        if plan.seconds:
+            await run.keep_injecting(black_hole("commands", seconds=seconds), every=seconds + 5)
+
+
+async def test_f5_connections_are_cut(system: System, rows: list[Row], plan: Plan) -> None:
+    async with scenario(system, rows, "F5c", "all connections to Redis cut", plan=plan, seconds=3) as run:
+        await run.fill_with_chats()
+        await run.keep_injecting(cut(), every=0.5)
+        assert run.refusals() == 0
+
+
+async def test_f6_answers_are_lost(system: System, rows: list[Row], plan: Plan) -> None:
+    async with scenario(system, rows, "F6", "answer of every 5th script cut off", plan=plan) as run:
+        losing = asyncio.create_task(run.inject(lose_replies(every=5, seconds=run.seconds)))
+        # Joins and claims are hit as well.
+        await run.fill_with_chats()
+        await losing
+        assert sum(proxy.lost_replies for proxy in system.proxies) > 10
+
+
+async def test_f7_redis_forgets_the_scripts(system: System, rows: list[Row], plan: Plan) -> None:
+    async with scenario(system, rows, "F7a", "SCRIPT FLUSH", plan=plan, seconds=2) as run:
+        await run.fill_with_chats()
+        await run.keep_injecting(flush_scripts, every=0.2)
+    assert run.row.unanswered == 0
+
+
+async def test_f7_redis_forgets_everything(system: System, rows: list[Row], plan: Plan) -> None:
+    async with scenario(system, rows, "F7b", "FLUSHALL", plan=plan) as run:
+        run.chats_end = True
+        run.bring_agents()
+        for _ in range(round(run.seconds / 5)):
+            run.bring_users()
+            await run.until(run.all_talk)
+            await run.inject(flush_all)
+            # Everybody is told.
+            await run.until(lambda: not run.standing())
+        run.bring_users()
+        await run.until(run.all_talk)
+
+
+async def test_f22_redis_is_full(system: System, rows: list[Row], plan: Plan) -> None:
+    async with scenario(system, rows, "F22", "maxmemory reached, 3 s", plan=plan, seconds=1) as run:
+        await run.fill_with_chats()
+        await run.keep_injecting(fill_memory(3), every=6)
+        assert run.refusals() > 0

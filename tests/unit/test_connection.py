@@ -1,0 +1,196 @@
+"""The connection's rules, on a transport that only notes: what it asks for, and how frames are dealt with."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from litestar import WebSocket
+
+from core.connection import Connection
+from core.connections import NEVER, Connections
+from core.picows_protocol import DIRECT
+from core.settings import Limits, Rate, Settings
+from core.transport import Receiver
+from schemas.errors import CloseCode, InvalidFrame
+from tests.support import eventually
+
+
+class Notes:
+    """A transport that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.closed: list[int] = []
+        self.reading = True
+        self.aborted = False
+
+    def send(self, frame: bytes) -> None:
+        assert not self.closed
+        self.sent.append(frame)
+
+    def close(self, code: int, reason: str) -> None:  # noqa: ARG002
+        self.closed.append(code)
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def buffered(self) -> int:
+        return 0
+
+    def keep_alive(self, now: float) -> float:  # noqa: ARG002
+        return NEVER
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.create_task(coroutine)
+
+
+class Scene:
+    """A connection and what it does with the frames: those that begin with `slow` wait for `go`."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.transport = Notes()
+        self.dealt_with: list[bytes] = []
+        self.left = False
+        self.go = asyncio.Event()
+        self.connections = Connections()
+        settings = Settings(limits=limits, message_rate=Rate("1000000/second"))
+        self.connection = Connection(self._socket(), settings, self.connections)
+
+    def _socket(self) -> WebSocket[Any, Any, Any]:
+        def attach(_: Receiver) -> Notes:
+            return self.transport
+
+        async def receive() -> Any:
+            return {"type": "websocket.connect"}
+
+        async def send(_: Any) -> None:
+            return
+
+        scope: Any = {"type": "websocket", "extensions": {DIRECT: attach}, "headers": [], "subprotocols": []}
+        return WebSocket(scope, receive, send)
+
+    async def open(self) -> "Scene":
+        await self.connection.run(self._receive, self._leave)
+        return self
+
+    def _receive(self, frame: bytes) -> Coroutine[Any, Any, None] | None:
+        if frame.startswith(b"slow"):
+            return self._slowly(frame)
+        if frame.startswith(b"later"):
+            self.connection.busy()
+        if frame.startswith(b"bad"):
+            raise InvalidFrame("bad")
+        self.dealt_with.append(frame)
+        return None
+
+    async def _slowly(self, frame: bytes) -> None:
+        await self.go.wait()
+        self.dealt_with.append(frame)
+
+    def _leave(self) -> None:
+        self.left = True
+
+
+@pytest.fixture
+async def scene() -> Scene:
+    return await Scene(Limits(unanswered=2, outbox_frames=3)).open()
+
+
+async def test_frames_wait_in_order_while_one_is_worked_on(scene: Scene) -> None:
+    for frame in (b"1", b"slow 2", b"3", b"slow 4", b"5"):
+        scene.connection.frame_received(frame)
+    assert scene.dealt_with == [b"1"]
+    assert not scene.transport.reading
+    scene.go.set()
+    await eventually(lambda: len(scene.dealt_with) == 5)
+    assert scene.dealt_with == [b"1", b"slow 2", b"3", b"slow 4", b"5"]
+    await eventually(lambda: scene.transport.reading)
+
+
+async def test_frames_wait_while_too_many_are_unanswered(scene: Scene) -> None:
+    for number in range(5):
+        scene.connection.frame_received(b"later %d" % number)
+    assert scene.dealt_with == [b"later 0", b"later 1"]
+    scene.connection.ready(None)
+    await eventually(lambda: len(scene.dealt_with) == 3)
+    for _ in range(4):
+        scene.connection.ready(None)
+    await eventually(lambda: scene.transport.reading)
+    assert scene.dealt_with == [b"later %d" % number for number in range(5)]
+
+
+async def test_what_was_sent_before_the_connection_was_lost_is_dealt_with(scene: Scene) -> None:
+    for frame in (b"slow 1", b"2"):
+        scene.connection.frame_received(frame)
+    scene.connection.closing_began()
+    scene.connection.connection_lost()
+    assert not scene.left
+    scene.go.set()
+    await eventually(lambda: scene.left)
+    assert scene.dealt_with == [b"slow 1", b"2"]
+    assert len(scene.connections) == 0
+
+
+async def test_what_waits_behind_a_close_of_ours_is_dropped(scene: Scene) -> None:
+    for frame in (b"slow 1", b"2"):
+        scene.connection.frame_received(frame)
+    scene.connection.close(CloseCode.REPLACED)
+    scene.go.set()
+    scene.connection.connection_lost()
+    await eventually(lambda: scene.left)
+    assert scene.dealt_with == [b"slow 1"]
+    assert scene.transport.closed == [4509]
+
+
+async def test_a_peer_that_takes_nothing_gets_the_rest_later(scene: Scene) -> None:
+    scene.connection.pause_writing()
+    for frame in (b"1", b"2"):
+        scene.connection.send(frame)
+    scene.connection.close(CloseCode.REPLACED)
+    assert (scene.transport.sent, scene.transport.closed) == ([], [])
+    scene.connection.resume_writing()
+    assert (scene.transport.sent, scene.transport.closed) == ([b"1", b"2"], [4509])
+
+
+async def test_a_full_outbox_closes_with_4008_and_is_dropped(scene: Scene) -> None:
+    scene.connection.pause_writing()
+    for frame in (b"1", b"2", b"3", b"4", b"5"):
+        scene.connection.send(frame)
+    assert (scene.transport.sent, scene.transport.closed) == ([], [4008])
+
+
+async def test_a_peer_that_takes_nothing_for_long_is_cut_off() -> None:
+    scene = await Scene(Limits(send_seconds=0.1)).open()
+    scene.connection.pause_writing()
+    await eventually(lambda: scene.transport.aborted)
+
+
+async def test_a_peer_that_takes_something_in_time_is_not_cut_off() -> None:
+    scene, other = [await Scene(Limits(send_seconds=0.1)).open() for _ in range(2)]
+    scene.connection.pause_writing()
+    scene.connection.resume_writing()
+    other.connection.pause_writing()
+    await eventually(lambda: other.transport.aborted)
+    assert not scene.transport.aborted
+
+
+async def test_a_peer_that_does_not_complete_the_close_is_cut_off() -> None:
+    scene = await Scene(Limits(close_seconds=0.1)).open()
+    scene.connection.close(CloseCode.REPLACED)
+    assert not scene.transport.aborted
+    await eventually(lambda: scene.transport.aborted)
+    assert scene.transport.closed == [4509]
+
+
+async def test_three_malformed_frames_in_a_row_close_with_4500(scene: Scene) -> None:
+    for frame in (b"bad", b"bad", b"good", b"bad", b"bad", b"bad", b"never"):
+        scene.connection.frame_received(frame)
+    assert scene.transport.closed == [4500]
+    assert scene.dealt_with == [b"good"]
