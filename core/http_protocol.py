@@ -168,6 +168,10 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._expect_nothing()
         super().handle_websocket_upgrade()
+        # The WebSocket class parses the head anew. What it cannot read, as a handshake with a body, it drops without
+        # an answer, and would keep the connection for ever.
+        if not getattr(self.transport.get_protocol(), "handshake_initiated", True):
+            self._refuse(HTTPStatus.BAD_REQUEST)
 
     def _unsupported_upgrade_warning(self) -> None:
         pass  # any client could fill the log with it
