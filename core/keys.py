@@ -24,6 +24,7 @@ Fields of `meta`: userId, username, tokenHash; joined (the connection of the Use
 supportUserName, agent (a hash of the Support's token's `sub`); offset (last entry of the log), messages, bytes, micros (of the last message).
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 JOIN_CHANNEL = "Join"
@@ -40,6 +41,7 @@ class ChatKeys(NamedTuple):
     live: str
 
 
+@lru_cache(maxsize=4096)  # the chats that are talked in: each message needs them
 def chat_keys(chat_id: str) -> ChatKeys:
     """Name the keys of a chat."""
     chat = f"live-support:chat:{{{chat_id}}}:"

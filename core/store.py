@@ -79,6 +79,14 @@ class ChatStore:
         self._open = redis.script("chat", "open")
         self._join = redis.script("chat", "join")
         self._append = redis.script("chat", "timestamp", "append")
+        # The same for every message, so written as Redis takes them once.
+        bounds = (
+            settings.chat_max_messages,
+            settings.chat_max_bytes,
+            settings.chat_ttl_ms,
+            settings.waiting_ttl_ms,
+        )
+        self._bounds = tuple(str(bound).encode() for bound in bounds)
 
     async def open(self, chat_id: str, *, user_id: str, username: str, token: str | None = None) -> None:
         """Open a chat for a user; with a token, every `Join` of the User needs it."""
@@ -144,10 +152,7 @@ class ChatStore:
             chat_keys(chat_id),
             message_id,
             *message,
-            self._settings.chat_max_messages,
-            self._settings.chat_max_bytes,
-            self._settings.chat_ttl_ms,
-            self._settings.waiting_ttl_ms,
+            *self._bounds,
             on_reply=lambda reply: on_done(None if reply == b"stored" else _why(reply)),
         )
 

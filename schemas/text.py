@@ -37,11 +37,13 @@ def clean_content(content: str) -> str:
         InvalidContent: only white space, or with control characters other than tab and line end.
         TooLarge: over 4000 characters.
     """
-    content = unicodedata.normalize("NFC", _LINE_END.sub("\n", content))
+    plain = content.isascii() and content.isprintable()  # nothing to normalize, no control characters: most messages
+    if not plain:
+        content = unicodedata.normalize("NFC", _LINE_END.sub("\n", content))
     if not content or content.isspace():
         raise InvalidContent("A message is not only white space.")
     if len(content) > CONTENT_MAX:
         raise TooLarge(f"A message has at most {CONTENT_MAX} characters.")
-    if _NOT_IN_CONTENT.search(content):
+    if not plain and _NOT_IN_CONTENT.search(content):
         raise InvalidContent("A message has no control characters but tab and line end.")
     return content

@@ -4,7 +4,7 @@
 --       7 chat TTL in ms  8 waiting TTL in ms
 -- Returns 'stored' (also if it was already), 'gone', or 'full'.
 
-local meta = redis.call('HMGET', KEYS[1], 'userId', 'joined', 'supportId', 'messages', 'bytes', 'micros')
+local meta = redis.call('HMGET', KEYS[1], 'userId', 'joined', 'supportId', 'messages', 'bytes', 'micros', 'offset')
 if not meta[1] then return 'gone' end
 
 local unstamped, support = ARGV[2], meta[3] and ('"supportId":"' .. meta[3] .. '",') or ''
@@ -20,7 +20,8 @@ local place = tonumber(ARGV[4])
 local body = string.sub(unstamped, 1, ARGV[3]) .. support .. string.sub(unstamped, ARGV[3] + 1, place)
   .. stamp .. string.sub(unstamped, place + #stamp + 1)
 
-redis.call('HSET', KEYS[1], 'messages', messages, 'bytes', bytes, 'micros', whole(micros))
-append('ChatMessage', body)
+local offset = tonumber(meta[7] or 0) + 1
+redis.call('HSET', KEYS[1], 'messages', messages, 'bytes', bytes, 'micros', whole(micros), 'offset', offset)
+tell(offset, 'ChatMessage', body)
 renew((not meta[3] and meta[2]) and ARGV[8] or ARGV[7])
 return 'stored'

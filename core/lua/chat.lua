@@ -1,12 +1,14 @@
 -- Put in front of the scripts of a chat.
 -- KEYS  1 meta  2 log  3 dedupe  4 connections  5 live (a channel)
 
--- Append to the log and hint at it, in one step: what is published is stored.
-local function append(kind, body)
-  local offset = redis.call('HINCRBY', KEYS[1], 'offset', 1)
+-- Write the log's next entry and hint at it, in one step: what is published is stored.
+local function tell(offset, kind, body)
   redis.call('XADD', KEYS[2], offset .. '-1', kind, body)
   redis.call('SPUBLISH', KEYS[5], offset .. ' ' .. kind .. ' ' .. body)
-  return offset
+end
+
+local function append(kind, body)
+  tell(redis.call('HINCRBY', KEYS[1], 'offset', 1), kind, body)
 end
 
 -- Everything of a chat ends at the same moment.
