@@ -4,17 +4,16 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 
-from tests.faults.redis_proxy import Kind
 from tests.faults.system import ServiceProcess, System
 
 Fault = Callable[[System], Awaitable[None]]
 
 
-def kill_clients(kind: str) -> Fault:
-    """Let Redis close all connections of a kind: `pubsub` or `normal`."""
+def kill_clients() -> Fault:
+    """Let Redis close the services' connections: whoever has subscribed is of this type, commands or not."""
 
     async def fault(system: System) -> None:
-        await system.redis.client.execute_command("CLIENT", "KILL", "TYPE", kind)
+        await system.redis.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
 
     return fault
 
@@ -53,22 +52,35 @@ def kill_redis(down_seconds: float) -> Fault:
     return fault
 
 
-def cut(*kinds: Kind) -> Fault:
+def cut() -> Fault:
     """Cut the connections between services and Redis."""
 
     async def fault(system: System) -> None:
         for proxy in system.proxies:
-            proxy.cut(*kinds)
+            proxy.cut()
 
     return fault
 
 
-def black_hole(*kinds: Kind, seconds: float) -> Fault:
+def fall_silent() -> Fault:
+    """Leave the connections between services and Redis half open, until they are given up."""
+
+    async def fault(system: System) -> None:
+        before = [proxy.connections for proxy in system.proxies]
+        for proxy in system.proxies:
+            proxy.fall_silent()
+        while any(proxy.connections == count for proxy, count in zip(system.proxies, before, strict=True)):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+    return fault
+
+
+def black_hole(*, seconds: float) -> Fault:
     """Swallow what goes between services and Redis; the connections stand."""
 
     async def fault(system: System) -> None:
         for proxy in system.proxies:
-            proxy.freeze(*kinds)
+            proxy.freeze()
         try:
             await asyncio.sleep(seconds)
         finally:

@@ -1,12 +1,9 @@
-"""The network between a service and Redis, with faults: it tells command connections from the one that listens."""
+"""The network between a service and Redis, with faults."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Literal, Self
-
-Kind = Literal["commands", "publications"]
-KINDS: tuple[Kind, Kind] = ("commands", "publications")
+from typing import Self
 
 # A script names all its keys, so these tell the scripts of a chat and of the queue apart from everything else.
 CHAT_SCRIPT = b":dedupe"
@@ -19,7 +16,7 @@ class _Wire:
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.client = client
         self.server = server
-        self.kind: Kind = "commands"
+        self.is_silent = False
         self.loses_reply = False
 
     def cut(self) -> None:
@@ -36,7 +33,7 @@ class RedisProxy:
 
     def __init__(self, port: int) -> None:
         self._redis_port = port
-        self._flows = {kind: asyncio.Event() for kind in KINDS}
+        self._flow = asyncio.Event()
         self._wires: set[_Wire] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._scripts = {CHAT_SCRIPT: 0, QUEUE_SCRIPT: 0}
@@ -47,8 +44,6 @@ class RedisProxy:
         """Only so many more answers arrive, though the connections stand; None for all."""
         self.connections = 0
         """How often somebody connected."""
-        self.listeners = 0
-        """How often a connection has begun to listen."""
         self.url = ""
         self.heal()
 
@@ -69,25 +64,27 @@ class RedisProxy:
                 task.cancel()
             await asyncio.gather(*proxy._tasks, return_exceptions=True)
 
-    def cut(self, *kinds: Kind) -> None:
-        """Cut every connection, or those of some kinds."""
+    def cut(self) -> None:
+        """Cut every connection."""
         for wire in tuple(self._wires):
-            if not kinds or wire.kind in kinds:
-                wire.cut()
+            wire.cut()
 
-    def freeze(self, *kinds: Kind) -> None:
+    def fall_silent(self) -> None:
+        """Leave the connections that stand half open: nothing arrives over them, ever. New ones work."""
+        for wire in self._wires:
+            wire.is_silent = True
+
+    def freeze(self) -> None:
         """Become a black hole: connections stand and can be made, but nothing arrives until the healing.
 
         What was sent meanwhile arrives then, as TCP's repetitions would, even if its sender has given up.
         """
-        for kind in kinds or KINDS:
-            self._flows[kind].clear()
+        self._flow.clear()
 
     def heal(self) -> None:
         """Work again."""
         self.lose_every = None
-        for flow in self._flows.values():
-            flow.set()
+        self._flow.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -112,10 +109,9 @@ class RedisProxy:
     async def _requests(self, wire: _Wire, source: asyncio.StreamReader) -> None:
         with suppress(OSError):
             while data := await source.read(65536):
-                if wire.kind == "commands" and b"SUBSCRIBE" in data:
-                    wire.kind = "publications"
-                    self.listeners += 1
-                await self._flows[wire.kind].wait()
+                await self._flow.wait()
+                if wire.is_silent:
+                    continue
                 self._count(wire, data)
                 wire.server.write(data)
                 await wire.server.drain()
@@ -124,7 +120,9 @@ class RedisProxy:
     async def _replies(self, wire: _Wire, source: asyncio.StreamReader) -> None:
         with suppress(OSError):
             while data := await source.read(65536):
-                await self._flows[wire.kind].wait()
+                await self._flow.wait()
+                if wire.is_silent:
+                    continue
                 if self.answers_to_pass is not None:
                     if self.answers_to_pass == 0:
                         continue
