@@ -112,7 +112,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     anonymous_agents: bool = field(default=False, name="ANONYMOUS_AGENTS")
     """Allow agents without a token on other than loopback addresses."""
     websocket: Literal["picows", "uvicorn"] = field(default="picows", name="WEBSOCKET")
-    """WebSocket layer: picows, or uvicorn's own, which takes more than twice the time for a frame."""
+    """WebSocket layer: picows, or uvicorn's own, which takes three times as long for a frame."""
     log_level: Literal["debug", "info", "warning", "error"] = field(default="info", name="LOG_LEVEL")
     """Least severe level that is logged."""
     log_format: Literal["console", "json"] = field(default="console", name="LOG_FORMAT")
