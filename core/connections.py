@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import Protocol
 
+import structlog
+
 from schemas.errors import CloseCode
+
+log = structlog.get_logger()
 
 TICK_SECONDS = 0.05
 """Deadlines that fall into the same tick are looked at together, at its end."""
@@ -104,9 +108,16 @@ class Connections:
                 if connection.due == due:
                     connection.due = NEVER
                     if connection in self._open:
-                        self.wake(connection, connection.sweep(now))
+                        self._look_at(connection, now)
         if self._order:
             self._set_timer()
+
+    def _look_at(self, connection: Sweepable, now: float) -> None:
+        try:
+            self.wake(connection, connection.sweep(now))
+        except Exception as error:  # one connection must not stop the clock of all
+            log.error("sweep_failed", exc_info=error)
+            self.wake(connection, now + 1)
 
     def close(self) -> None:
         """Stop the clock."""

@@ -199,7 +199,8 @@ class DirectTransport(WSListener):
                 self._tcp.writelines((b"\x81\x7f" + size.to_bytes(8, "big"), frame))
 
     def close(self, code: int, reason: str) -> None:
-        self._websocket.send_close(cast(Any, code), reason.encode())
+        with suppress(RuntimeError):
+            self._websocket.send_close(cast(Any, code), reason.encode())
         self._deaf = True
         self._size = 0
         self._fragments = None

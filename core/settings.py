@@ -161,7 +161,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     anonymous_agents: bool = field(default=False, name="ANONYMOUS_AGENTS")
     """Allow agents without a token on other than loopback addresses."""
     websocket: Literal["picows", "uvicorn"] = field(default="picows", name="WEBSOCKET")
-    """WebSocket layer: picows, or uvicorn's own, which takes more than twice the time for a frame."""
+    """WebSocket layer: picows, or uvicorn's own, which takes three times as long for a frame."""
     max_connections: Annotated[int, Meta(ge=1)] = field(default=10_000, name="MAX_CONNECTIONS")
     """Open connections of one process, WebSockets and others."""
     connections_per_address: Annotated[int, Meta(ge=1)] | None = field(default=None, name="CONNECTIONS_PER_ADDRESS")

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from core.connections import NEVER, TICK_SECONDS, Connections
 from schemas.errors import CloseCode
 from tests.support import eventually
@@ -88,4 +90,18 @@ async def test_thousands_in_one_slot_are_looked_at_together() -> None:
     assert len(connections) == 5000
     await eventually(lambda: sleepers[-1].swept)
     assert {len(sleeper.swept) for sleeper in sleepers} == {1}
+    connections.close()
+
+
+async def test_a_connection_that_fails_does_not_stop_the_clock(capsys: pytest.CaptureFixture[str]) -> None:
+    class Broken(Sleeper):
+        def sweep(self, now: float) -> float:
+            raise RuntimeError(f"broken at {now}")
+
+    connections, began = Connections(), now()
+    broken, marker = Broken(), Sleeper()
+    connections.add(broken, began + TICK_SECONDS)
+    connections.add(marker, began + TICK_SECONDS)
+    await eventually(lambda: marker.swept)
+    assert "sweep_failed" in capsys.readouterr().out
     connections.close()
