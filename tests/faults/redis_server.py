@@ -20,9 +20,8 @@ DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") els
 
 
 def server_binary() -> str:
-    """The server that the other tests use: Debian's where they are given a Redis, else the embedded one."""
-    installed = shutil.which("redis-server") if os.environ.get("LIVE_SUPPORT_TEST_REDIS_URL") else None
-    return installed or str(get_binary_path())
+    """The server that the other tests use."""
+    return os.environ.get("LIVE_SUPPORT_TEST_REDIS_SERVER") or str(get_binary_path())
 
 
 class RedisServer:
