@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 from litestar import WebSocket
+from litestar.exceptions import WebSocketDisconnect
 
 from core.rate import Bucket
 from core.settings import Settings
@@ -162,7 +163,7 @@ class Connection:
                 await self._wait()
         except TimeoutError:
             self._abort()
-        except (RuntimeError, OSError):
+        except (RuntimeError, OSError, WebSocketDisconnect):
             # The peer is gone, or the server has closed at its own stop: the reader hears of it.
             self.close(CloseCode.SERVICE_RESTART)
 
