@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from litestar import WebSocket
+from litestar.exceptions import WebSocketDisconnect
 
 from core.connections import NEVER
 from core.transport import Receiver
@@ -105,6 +106,6 @@ class AsgiTransport:
                     code, reason = self._close
                     await self._socket.send({"type": "websocket.close", "code": code, "reason": reason})
                     return
-        except (RuntimeError, OSError):
+        except (RuntimeError, OSError, WebSocketDisconnect):
             # The peer is gone, or the server has closed at its own stop: the reader hears of it.
             self._receiver.closing_began()

@@ -34,7 +34,7 @@ from tests.faults.report import Injected, Row, fill
 from tests.faults.system import ServiceProcess, System
 from tests.support import UNIT, is_healthy
 
-SETTLE_SECONDS = 200 * UNIT
+SETTLE_SECONDS = 400 * UNIT
 """In which everything must have reached everybody after the last fault."""
 
 ANSWER_SECONDS = 50 * UNIT
