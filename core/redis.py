@@ -88,6 +88,29 @@ class Redis:
         self.submit(arguments, partial(_settle, future))
         return future
 
+    async def run_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Run many commands; the replies have their order. Far less work than a future for each.
+
+        Raises:
+            Exception: as `submit` says, of one of them.
+        """
+        done = asyncio.get_running_loop().create_future()
+        replies: list[Any] = [None] * len(commands)
+        left = len(commands)
+
+        def take(index: int, reply: Any) -> None:
+            nonlocal left
+            replies[index] = reply
+            left -= 1
+            if not left:
+                _settle(done, next((reply for reply in replies if isinstance(reply, Exception)), None))
+
+        for index, arguments in enumerate(commands):
+            self.submit(arguments, partial(take, index))
+        if commands:
+            await done
+        return replies
+
     def script(self, *names: str) -> "Script":
         """Take the script made of these files of `core/lua`, the last of which does the work."""
         script = Script(self, names)

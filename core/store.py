@@ -1,6 +1,5 @@
 """ChatStore: what Redis holds of the chats. One script per operation; the log is the truth."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Literal, NamedTuple
@@ -163,8 +162,8 @@ class ChatStore:
 
     async def offsets(self, chat_ids: Sequence[str]) -> list[int | None]:
         """Read the last offset of each chat, None where the chat is gone."""
-        replies = [self._redis.run("HGET", chat_keys(chat_id).meta, "offset") for chat_id in chat_ids]
-        return [None if offset is None else int(offset) for offset in await asyncio.gather(*replies)]
+        replies = await self._redis.run_all([("HGET", chat_keys(chat_id).meta, "offset") for chat_id in chat_ids])
+        return [None if offset is None else int(offset) for offset in replies]
 
     async def remaining_ms(self, chat_id: str) -> int | None:
         """Return how long the chat lives unless something happens in it, or None when it is gone."""

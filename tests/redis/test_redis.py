@@ -48,6 +48,14 @@ async def test_each_command_gets_its_own_reply(core_redis: Redis) -> None:
     ]
 
 
+async def test_many_commands_at_once_keep_their_order(core_redis: Redis) -> None:
+    echoes = await core_redis.run_all([("ECHO", str(number)) for number in range(1000)])
+    assert echoes == [str(number).encode() for number in range(1000)]
+    assert await core_redis.run_all([]) == []
+    with pytest.raises(ResponseError):
+        await core_redis.run_all([("ECHO", "one"), ("NONSENSE",), ("ECHO", "two")])
+
+
 async def test_commands_of_one_turn_of_the_loop_leave_in_one_write(behind_proxy: Redis, proxy: Proxy) -> None:
     await behind_proxy.run("PING")
     chunks = proxy.chunks_sent
