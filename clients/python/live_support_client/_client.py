@@ -1,5 +1,7 @@
 """ChatClient: registration, and the chats."""
 
+from functools import cache
+from ssl import SSLContext
 from typing import Self
 
 import httpx
@@ -20,6 +22,12 @@ from live_support_client._options import Options
 from live_support_client._urls import websocket_url
 
 
+@cache
+def _default_ssl(trust_env: bool) -> SSLContext:
+    # Loading the certificates takes some 20 ms, and most programs have more than one client.
+    return httpx.create_ssl_context(trust_env=trust_env)
+
+
 class ChatClient:
     """A client of the ChatServer.
 
@@ -36,7 +44,7 @@ class ChatClient:
             headers=dict(self._options.headers),
             timeout=self._options.connect_seconds,
             trust_env=self._options.trust_env,
-            verify=self._options.ssl or True,
+            verify=self._options.ssl or _default_ssl(self._options.trust_env),
         )
         self._api = ChatServerApi(self._http)
 
