@@ -12,7 +12,8 @@ local messages, bytes = tonumber(meta[4] or 0) + 1, tonumber(meta[5] or 0) + #un
 if messages > tonumber(ARGV[5]) or bytes > tonumber(ARGV[6]) then
   return redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 and 'stored' or 'full'
 end
-if redis.call('HSETNX', KEYS[3], ARGV[1], messages) == 0 then return 'stored' end
+local offset = tonumber(meta[7] or 0) + 1
+if redis.call('HSETNX', KEYS[3], ARGV[1], offset) == 0 then return 'stored' end
 
 local micros = math.max(now_us(), tonumber(meta[6] or 0) + 1)
 local stamp = timestamp(micros)
@@ -20,7 +21,6 @@ local place = tonumber(ARGV[4])
 local body = string.sub(unstamped, 1, ARGV[3]) .. support .. string.sub(unstamped, ARGV[3] + 1, place)
   .. stamp .. string.sub(unstamped, place + #stamp + 1)
 
-local offset = tonumber(meta[7] or 0) + 1
 redis.call('HSET', KEYS[1], 'messages', messages, 'bytes', bytes, 'micros', whole(micros), 'offset', offset)
 tell(offset, 'ChatMessage', body)
 renew((not meta[3] and meta[2]) and ARGV[8] or ARGV[7])
