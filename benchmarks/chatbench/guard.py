@@ -9,9 +9,9 @@ SECONDS = 1.5
 CHATS = 50
 """So few that nobody waits for seconds, however busy the machine is."""
 
-LIMIT = 1.0
+LIMIT = 0.25
 """Most that our CPU a message may be of FastAPI's, as the median of the rounds. The same code differs by 40 % between
-runs on a busy machine, so the limit is about twice what was measured (0.4 to 0.57), and only a mistake gets over it."""
+runs on a busy machine, so the limit is three times what was measured (0.04 to 0.08), and only a mistake gets over it."""
 
 
 def guarded(options: Options) -> Options:
