@@ -18,6 +18,7 @@ SETTINGS = {
     "LIVE_SUPPORT_SUBSCRIBER_PORT": "0",
     "LIVE_SUPPORT_JOIN_RATE": "100000/second",
     "LIVE_SUPPORT_MESSAGE_RATE": "10000/second",
+    "LIVE_SUPPORT_MAX_CONNECTIONS": "1000000",
 }
 NAMES = {"chat-server": "ChatServer", "subscriber": "Subscriber", "valkey-server": "Redis", "redis-server": "Redis"}
 
