@@ -63,3 +63,13 @@ def test_links_between_pages_lead_somewhere() -> None:
         if not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_every_event_of_the_logs_is_documented() -> None:
+    sources = [
+        path.read_text("utf-8") for folder in ("api", "core", "subscriber") for path in (ROOT / folder).glob("*.py")
+    ]
+    calls = re.findall(r"log\.(?:info|warning|error|exception)\(([^)]*)", "\n".join(sources))
+    events = {event for call in calls for event in re.findall(r'"([a-z]+(?:_[a-z]+)+|stopping)"', call)}
+    assert "redis_back" in events
+    assert_documented(events)
