@@ -50,6 +50,7 @@ class Redis:
         self._waiting: deque[Command] = deque()
         self._held: list[Command] = []
         self._away = False
+        self._closed = False
         self._refusals = Refusals()
         self._tasks: Tasks | None = None
         self._on_connect: Callable[[], None] = _nothing
@@ -67,6 +68,9 @@ class Redis:
                 is wrong.
         """
         self.start()
+        if self._closed:
+            on_reply(_unavailable())
+            return
         connection = self._connection
         on_their_way = len(self._waiting if connection is None else connection.unanswered) + len(self._held)
         if on_their_way >= self._limits.redis_commands:
@@ -159,7 +163,8 @@ class Redis:
             self._tasks.spawn(self._keep_time())
 
     async def close(self) -> None:
-        """Close the connection; who waits for a reply gets `Unavailable`."""
+        """Close the connection; who waits for a reply gets `Unavailable`, and who comes later."""
+        self._closed = True
         if self._tasks is not None:
             await self._tasks.close()
         for command in (*self._waiting, *self._held):
@@ -245,7 +250,10 @@ class Redis:
             self._set_away(True)
         for command in (*overdue, *(held for held in self._held if held.deadline <= now)):
             command.abandon(_unavailable())
+        # Whose sender was told that it failed is not to happen much later all the same.
         self._held = [command for command in self._held if not command.abandoned]
+        if self._connection is None:
+            self._waiting = deque(command for command in self._waiting if not command.abandoned)
 
     def _take_pong(self, reply: Any) -> None:
         if not isinstance(reply, Exception):

@@ -93,6 +93,7 @@ class Resp(asyncio.Protocol):
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
         self._transport: asyncio.Transport
         self._out: list[bytes] = []
+        self._aborted = False
 
     def send(self, command: Command) -> None:
         """Send a command. Its reply goes to its `on_reply`."""
@@ -108,7 +109,8 @@ class Resp(asyncio.Protocol):
         self.abort()
 
     def abort(self) -> None:
-        """Cut the connection, now."""
+        """Cut the connection, now. What it has brought and was not looked at yet is lost with it."""
+        self._aborted = True
         self._transport.abort()
 
     def _flush(self) -> None:
@@ -127,7 +129,7 @@ class Resp(asyncio.Protocol):
         reader = self._reader
         try:
             reader.feed(data)
-            while (reply := reader.gets()) is not _NOTHING:
+            while not self._aborted and (reply := reader.gets()) is not _NOTHING:
                 self._take(reply)
         except hiredis.ProtocolError as error:
             log.error("redis_protocol_error", exc_info=error)

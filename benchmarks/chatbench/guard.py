@@ -11,7 +11,7 @@ CHATS = 50
 
 LIMIT = 0.25
 """Most that our CPU a message may be of FastAPI's, as the median of the rounds. The same code differs by 40 % between
-runs on a busy machine, so the limit is three times what was measured (0.04 to 0.08), and only a mistake gets over it."""
+runs on a busy machine, so the limit is three times what was measured (0.04 to 0.08): only a mistake gets over it."""
 
 
 def guarded(options: Options) -> Options:

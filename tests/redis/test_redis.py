@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 from redis.asyncio import Redis as Client
@@ -9,7 +10,8 @@ from redis.exceptions import ResponseError
 
 import core.redis
 from core.rate import AddressRate
-from core.redis import Redis
+from core.redis import Address, Redis
+from core.resp import Command, Resp, ignore
 from core.settings import Limits, Rate, Settings
 from core.store import ChatStore
 from schemas.errors import Unavailable
@@ -154,6 +156,31 @@ async def test_more_commands_than_may_wait_are_refused(settings: Settings, proxy
     proxy.heal()
     assert [await future for future in futures[:9]] == [str(number).encode() for number in range(9)]
     await redis.close()
+
+
+async def test_what_was_refused_while_redis_was_away_does_not_happen_later(
+    hasty: Redis, proxy: Proxy, client: Client
+) -> None:
+    await hasty.run("PING")
+    proxy.refuse()
+    with pytest.raises(Unavailable):
+        await hasty.run("RPUSH", "live-support:test", "refused")
+    proxy.heal()
+
+    async def is_back() -> bool:
+        return await hasty.ping() is None
+
+    await eventually(is_back)
+    await hasty.run("RPUSH", "live-support:test", "taken")
+    assert await client.lrange("live-support:test", 0, -1) == [b"taken"]
+
+
+async def test_a_command_after_the_end_is_unavailable(settings: Settings) -> None:
+    redis = Redis(settings)
+    await redis.run("PING")
+    await redis.close()
+    with pytest.raises(Unavailable):
+        await redis.run("PING")
 
 
 async def test_who_waits_when_redis_is_closed_hears_of_it(settings: Settings, proxy: Proxy) -> None:
@@ -314,3 +341,20 @@ async def test_a_bucket_that_is_full_again_leaves_no_key(core_redis: Redis, clie
         return not await client.keys("live-support:rate:*")
 
     await eventually(is_gone)
+
+
+# The connection itself.
+
+
+async def test_a_command_that_is_to_be_sent_again_gets_no_other_ones_reply(redis_url: str) -> None:
+    heard: dict[str, object] = {}
+
+    def on_error(connection: Resp, command: Command, _: str) -> None:
+        connection.retry(command)
+
+    connection = await Address(redis_url).open(lambda: Resp(ignore, on_error))
+    for name, arguments in {"first": ("NONSENSE",), "second": ("ECHO", "x")}.items():
+        connection.send(Command(arguments, partial(heard.__setitem__, name), lasting=True))
+    await connection.lost.wait()
+    assert heard == {}
+    assert [command.arguments[0] for command in connection.unanswered] == ["NONSENSE", "ECHO"]
