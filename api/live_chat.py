@@ -22,7 +22,8 @@ from schemas.messages import ChatExpired, ChatExpiredArgs, SupportJoined, UserJo
 log = structlog.get_logger()
 
 _RETRY_SECONDS = 1.0
-_EXPIRY_MARGIN_MS = 250
+# How far apart a connection and its chat may end for `ChatExpired` to go first. A busy process is late by some of it.
+_EXPIRY_MARGIN_MS = 1000
 
 _decode_joined = msgspec.json.Decoder(UserJoined | SupportJoined).decode
 
