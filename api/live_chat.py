@@ -6,6 +6,7 @@ lost, doubled, or overtaken by the snapshot of a join.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -13,7 +14,7 @@ import structlog
 
 from core.join_queue import JoinQueue, Presence
 from core.logs import short
-from core.store import ChatStore, Entry, Snapshot
+from core.store import ChatStore, Snapshot
 from core.tasks import Tasks
 from schemas.codec import encode, frame_of
 from schemas.errors import CloseCode, Unavailable
@@ -38,8 +39,9 @@ class Member(Protocol):
     def connection_id(self) -> str:
         """Names the connection in the log."""
 
-    def send(self, frame: bytes) -> None:
-        """Queue a frame."""
+    @property
+    def send(self) -> Callable[[bytes], None]:
+        """Queues a frame."""
 
     def close(self, code: CloseCode) -> None:
         """Close after the queued frames."""
@@ -94,7 +96,7 @@ class LiveChat:
     def publication(self, payload: bytes) -> None:
         """Take a hint of the hub's: an entry of the log."""
         offset, kind, body = payload.split(b" ", 2)
-        self._deliver(Entry(int(offset), kind.decode(), body))
+        self._deliver(int(offset), kind, body)
 
     def missed(self) -> None:
         """Read the log: publications may have been lost."""
@@ -103,24 +105,24 @@ class LiveChat:
             self.repairing = True
             self._tasks.spawn(self._repair())
 
-    def _deliver(self, entry: Entry) -> None:
-        self._latest = max(self._latest, entry.offset)
-        if entry.kind == "Joined":
-            self._learn(entry.body)
-        frame = None
+    def _deliver(self, offset: int, kind: bytes, body: bytes) -> None:
+        if offset > self._latest:
+            self._latest = offset
+        if kind == b"Joined":
+            self._learn(body)
+        frame = frame_of(kind, body)
         for member in tuple(self.members):
-            if member.cursor is None or entry.offset <= member.cursor:
+            cursor = member.cursor
+            if cursor is None or offset <= cursor:
                 continue
-            if entry.offset > member.cursor + 1:
+            if offset > cursor + 1:
                 self.missed()
                 continue
-            member.cursor = entry.offset
-            if entry.kind == "Replaced":
-                if entry.body.decode() == member.connection_id:
-                    member.close(CloseCode.REPLACED)
-                continue
-            frame = frame or frame_of(entry.kind, entry.body)
-            member.send(frame)
+            member.cursor = offset
+            if kind != b"Replaced":
+                member.send(frame)
+            elif body.decode() == member.connection_id:
+                member.close(CloseCode.REPLACED)
 
     def _learn(self, body: bytes) -> None:
         joined = _decode_joined(body)
@@ -137,7 +139,7 @@ class LiveChat:
                 cursors = [member.cursor for member in self.members if member.cursor is not None]
                 if cursors:
                     for entry in await self._store.entries_after(self.chat_id, min(cursors)):
-                        self._deliver(entry)
+                        self._deliver(*entry)
         except Unavailable:
             # `check_offset` finds the gap again when Redis is back.
             log.warning("repair_failed", chat=short(self.chat_id))

@@ -9,8 +9,8 @@ from api.live_chat import LiveChat, expired_frame
 from api.live_chats import LiveChats
 from core.auth import ANYBODY, Agent, close_at_expiry
 from core.join_queue import JoinQueue
-from core.store import ChatStore, JoinAttempt, Snapshot
-from schemas.codec import decode_client_message, encode, encode_unstamped, frame_of, history_frame
+from core.store import ChatStore, JoinAttempt, Snapshot, Writer, outcome
+from schemas.codec import check_ids, decode_client_message, encode, frame_of, history_frame
 from schemas.errors import (
     AlreadyJoined,
     ChatError,
@@ -23,7 +23,6 @@ from schemas.errors import (
 )
 from schemas.messages import (
     Join,
-    NewChatMessage,
     NewSupportMessage,
     NewUserMessage,
     Participant,
@@ -83,7 +82,9 @@ class ChatSession:
         self._participant: Participant | None = None
         self._user_id = ""
         self._support_id: str | None = None
-        self._message_count = 0
+        self._writer: Writer | None = None
+        self.send = peer.send
+        """Passes on a frame of the chat."""
         self.cursor: int | None = None
         """The last entry of the chat's log that was sent here; None before the join."""
 
@@ -96,10 +97,6 @@ class ChatSession:
     def connection_id(self) -> str:
         """Names the connection in the chat's log."""
         return self._peer.id
-
-    def send(self, frame: bytes) -> None:
-        """Pass on a frame of the chat."""
-        self._peer.send(frame)
 
     def close(self, code: CloseCode) -> None:
         """Close the connection."""
@@ -114,11 +111,8 @@ class ChatSession:
         Raises:
             ChatError: it was refused.
         """
-        match decode_client_message(frame):
-            case NewChatMessage(args):
-                return self._say(args)
-            case Join(args):
-                return self._join(args)
+        message = decode_client_message(frame)
+        return self._join(message.args) if isinstance(message, Join) else self._say(message.args)
 
     async def idle_grace(self) -> float:
         """Say for how many seconds an idle connection is to wait for the end of its chat."""
@@ -160,6 +154,7 @@ class ChatSession:
         self._keep_open = close_at_expiry(agent, self._peer.close)
         self._agent_of = _nobody  # and let go of the handshake
         self._participant = attempt.participant
+        self._writer = self._services.store.writer(self._chat_id, self._peer.id, attempt.participant)
         self._user_id = args.user_id
         self._support_id = snapshot.support_id if isinstance(args, SupportJoin) else None
         for frame in _answer(args, snapshot):
@@ -201,20 +196,25 @@ class ChatSession:
     # Talking.
 
     def _say(self, args: NewUserMessage | NewSupportMessage) -> Coroutine[Any, Any, None] | None:
-        if self._chat is None or self._participant is None:
+        chat, writer = self._chat, self._writer
+        if chat is None or writer is None:
             raise NotJoined("The first message is Join.")
-        own_id, own_role = self._user_id, self._participant
+        if args.user_id != self._user_id:
+            raise _not_yours(args)
         if isinstance(args, NewSupportMessage):
-            if (args.user_id, "Support", args.support_id) != (own_id, own_role, self._support_id):
-                raise Forbidden(_NOT_YOURS)
-        elif (args.user_id, "User") != (own_id, own_role):
-            raise Forbidden(_NOT_YOURS)
-        elif args.support_id is not None and args.support_id != self._chat.support_id:
-            return self._say_if_joined_elsewhere(args.support_id, args.content)
-        self._store(clean_content(args.content))
+            if self._participant != "Support" or args.support_id != self._support_id:
+                raise _not_yours(args)
+        elif self._participant != "User":
+            raise _not_yours(args)
+        elif args.support_id is not None and args.support_id != chat.support_id:
+            check_ids(args.support_id)
+            return self._say_if_joined_elsewhere(args.support_id, args.content, writer)
+        content = clean_content(args.content)
+        self._peer.busy()
+        writer.append(content, self._stored)
         return None
 
-    async def _say_if_joined_elsewhere(self, support_id: str, content: str) -> None:
+    async def _say_if_joined_elsewhere(self, support_id: str, content: str, writer: Writer) -> None:
         # The agent may have joined on another process a moment ago.
         try:
             current = await self._services.store.support_id(self._chat_id)
@@ -223,19 +223,13 @@ class ChatSession:
             return
         if support_id != current:
             raise Forbidden(_NOT_YOURS)
-        self._store(clean_content(content))
-
-    def _store(self, content: str) -> None:
-        if self._participant is None:
-            raise NotJoined("The first message is Join.")
-        self._message_count += 1
-        message_id = f"{self._peer.id}:{self._message_count}"
-        message = encode_unstamped(user_id=self._user_id, content=content, sender=self._participant)
+        content = clean_content(content)
         self._peer.busy()
-        self._services.store.append(self._chat_id, message_id, message, self._stored)
+        writer.append(content, self._stored)
 
-    def _stored(self, error: Exception | None) -> None:
+    def _stored(self, reply: bytes | Exception) -> None:
         """Hear what became of a message. The echo comes with the log, as for everybody."""
+        error = outcome(reply)
         if isinstance(error, ChatGone):
             self._expired()
             error = None
@@ -244,6 +238,11 @@ class ChatSession:
     def _expired(self) -> None:
         self._peer.send(expired_frame(self._chat_id))
         self._peer.close(CloseCode.CHAT_GONE)
+
+
+def _not_yours(args: NewUserMessage | NewSupportMessage) -> Forbidden:
+    check_ids(args.user_id, args.support_id)
+    return Forbidden(_NOT_YOURS)
 
 
 def _nobody() -> Agent:
@@ -286,9 +285,9 @@ def _attempt(args: UserJoin | SupportJoin, connection_id: str, agent: Agent) -> 
 
 def _answer(args: UserJoin | SupportJoin, snapshot: Snapshot) -> Iterator[bytes]:
     """Tell the joining connection what the chat is (the table of PROTOCOL section 3)."""
-    user = frame_of("Joined", encode(UserJoined(user_id=args.user_id)))
+    user = frame_of(b"Joined", encode(UserJoined(user_id=args.user_id)))
     support = (
-        frame_of("Joined", encode(SupportJoined(args.user_id, snapshot.support_id, snapshot.support_user_name)))
+        frame_of(b"Joined", encode(SupportJoined(args.user_id, snapshot.support_id, snapshot.support_user_name)))
         if snapshot.support_id
         else None
     )
@@ -302,6 +301,6 @@ def _answer(args: UserJoin | SupportJoin, snapshot: Snapshot) -> Iterator[bytes]
         case _:
             told = [user, support]
     yield from filter(None, told)
-    history = [entry.body for entry in snapshot.entries if entry.kind == "ChatMessage"]
+    history = [entry.body for entry in snapshot.entries if entry.kind == b"ChatMessage"]
     if history or not told:
         yield history_frame(history)

@@ -65,6 +65,7 @@ class Connection:
         "_inbox",
         "_last_activity",
         "_leave",
+        "_limits",
         "_loop",
         "_lost",
         "_malformed",
@@ -99,6 +100,7 @@ class Connection:
         self.due = NEVER
         self._socket: WebSocket[Any, Any, Any] | None = socket
         self._settings = settings
+        self._limits = settings.limits
         self._connections = connections
         self._refill = refill
         self._idle_grace = idle_grace
@@ -141,10 +143,9 @@ class Connection:
             self._last_activity = self._loop.time()
             self._transport.send(frame)
             return
-        limits = self._settings.limits
         if self._outbox is None:
             self._outbox = deque()
-        if len(self._outbox) >= limits.outbox_frames or self._outbox_size > limits.outbox_bytes:
+        if len(self._outbox) >= self._limits.outbox_frames or self._outbox_size > self._limits.outbox_bytes:
             self._empty_outbox()
             self.close(CloseCode.SLOW_CONSUMER)
             return
@@ -190,7 +191,7 @@ class Connection:
         self._unanswered -= 1
         if error is not None:
             self._failed(error)
-        if self._unanswered == self._settings.limits.unanswered - 1:
+        if self._unanswered == self._limits.unanswered - 1:
             self._loop.call_soon(self._proceed)
 
     # For the end of the service.
@@ -251,23 +252,22 @@ class Connection:
     def frame_received(self, frame: bytes) -> None:
         if self._deaf or self._close_code is not None:
             return
-        self._last_activity = self._loop.time()
-        if self._blocked:
-            if self._inbox is None:
-                self._inbox = deque()
-                self._transport.pause_reading()
-            self._inbox.append(frame)
-        else:
-            self._handle(frame)
+        now = self._last_activity = self._loop.time()
+        if self._task is None and self._unanswered < self._limits.unanswered:
+            self._handle(frame, now)
+            return
+        if self._inbox is None:
+            self._inbox = deque()
+            self._transport.pause_reading()
+        self._inbox.append(frame)
 
     def binary_received(self) -> None:
         self.close(CloseCode.UNSUPPORTED_DATA)
 
     def pause_writing(self) -> None:
         self._writable = False
-        limits = self._settings.limits
         size = self._transport.buffered()
-        self._cut_off_in(limits.send_seconds + size / limits.send_bytes_per_second)
+        self._cut_off_in(self._limits.send_seconds + size / self._limits.send_bytes_per_second)
 
     def resume_writing(self) -> None:
         self._writable = True
@@ -280,7 +280,7 @@ class Connection:
             self._close_code = CloseCode.INTERNAL_ERROR  # not sent: nothing more will be
         self._empty_outbox()
         self._close_sent = True
-        self._cut_off_in(self._settings.limits.close_seconds)
+        self._cut_off_in(self._limits.close_seconds)
 
     def connection_lost(self) -> None:
         self._connections.discard(self)
@@ -299,11 +299,11 @@ class Connection:
 
     @property
     def _blocked(self) -> bool:
-        return self._task is not None or self._unanswered >= self._settings.limits.unanswered
+        return self._task is not None or self._unanswered >= self._limits.unanswered
 
-    def _handle(self, frame: bytes) -> None:
+    def _handle(self, frame: bytes, now: float) -> None:
         try:
-            if retry_seconds := self._bucket.take(self._loop.time()):
+            if retry_seconds := self._bucket.take(now):
                 self._throttle()
                 raise RateLimited("You send too fast.", retry_after_ms=round(retry_seconds * 1000) + 1)
             self._refused = 0
@@ -333,7 +333,7 @@ class Connection:
     def _proceed(self) -> None:
         """Deal with the frames that waited; then read on, or leave."""
         while self._inbox and not self._blocked:
-            self._handle(self._inbox.popleft())
+            self._handle(self._inbox.popleft(), self._loop.time())
         if self._blocked:
             return
         self._inbox = None
@@ -355,7 +355,7 @@ class Connection:
         if isinstance(error, InvalidFrame):
             self._malformed += 1
             self.refuse(error)
-            if self._malformed >= self._settings.limits.malformed_in_a_row:
+            if self._malformed >= self._limits.malformed_in_a_row:
                 self.close(CloseCode.MALFORMED)
         elif isinstance(error, ChatError):
             self._malformed = 0
@@ -403,7 +403,7 @@ class Connection:
         self._close_sent = True
         self._transport.close(self._close_code, self._close_code.reason)
         # A peer that does not even read the close frame would keep its socket for ever.
-        self._cut_off_in(self._settings.limits.close_seconds)
+        self._cut_off_in(self._limits.close_seconds)
 
     # Deadlines.
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import structlog
 
 from core.redis import Redis
-from core.resp import Command, ignore
+from core.resp import Command, ignore, pack
 from core.settings import Settings
 from schemas.errors import Unavailable
 
@@ -76,7 +76,7 @@ class Hub:
         """End a subscription."""
         name = channel.encode()
         kind = "sunsubscribe" if self._subscriptions.pop(name).sharded else "unsubscribe"
-        self._redis.send(Command((kind, name), ignore, confirmation=(kind.encode(), name)))
+        self._redis.send(Command(pack(kind, name), ignore, confirmation=(kind.encode(), name)))
 
     def _subscribe_again(self) -> None:
         for channel, subscription in self._subscriptions.items():
@@ -85,7 +85,7 @@ class Hub:
     def _send(self, channel: bytes, subscription: _Subscription) -> None:
         kind = "ssubscribe" if subscription.sharded else "subscribe"
         on_reply = partial(self._confirm, channel, subscription)
-        self._redis.send(Command((kind, channel), on_reply, confirmation=(kind.encode(), channel)))
+        self._redis.send(Command(pack(kind, channel), on_reply, confirmation=(kind.encode(), channel)))
 
     def _confirm(self, channel: bytes, subscription: _Subscription, reply: Exception | None) -> None:
         if isinstance(reply, ConnectionError) or self._subscriptions.get(channel) is not subscription:

@@ -2,9 +2,8 @@
 
 | key or channel                         | type    | holds                                                   | ends            | written by          |
 | -------------------------------------- | ------- | ------------------------------------------------------- | --------------- | ------------------- |
-| live-support:chat:{ID}:meta            | hash    | who the chat belongs to, its counters                   | chat TTL        | open, join, append  |
+| live-support:chat:{ID}:meta            | hash    | who the chat belongs to, its counters, who has said what | chat TTL       | open, join, append  |
 | live-support:chat:{ID}:log             | stream  | `<offset>-1` -> kind, body: the truth of the chat       | chat TTL        | join, append        |
-| live-support:chat:{ID}:dedupe          | hash    | message id -> offset: a repeated append stores nothing  | chat TTL        | append              |
 | live-support:chat:{ID}:connections     | zset    | `participant:connection` by time of joining             | chat TTL        | join, ChatStore     |
 | live-support:chat:{ID}:live            | channel | `<offset> <kind> <body>`: a hint that carries the entry | -               | join, append        |
 | live-support:{joins}:waiting           | zset    | userId -> place in the queue (µs); claimed users too    | swept           | queue scripts       |
@@ -21,10 +20,10 @@
 
 The braces are part of the name: all keys of one call share a hash tag, so they live in one cluster slot.
 Fields of `meta`: userId, username, tokenHash; joined (the connection of the User's first `Join`); supportId,
-supportUserName, agent (a hash of the Support's token's `sub`); offset (last entry of the log), messages, bytes, micros (of the last message).
+supportUserName, agent (a hash of the Support's token's `sub`); offset (last entry of the log), messages, bytes, micros
+(of the last message); said:CONNECTION (number of the connection's last message that is stored: a repeated one is not).
 """
 
-from functools import lru_cache
 from typing import NamedTuple
 
 JOIN_CHANNEL = "Join"
@@ -36,16 +35,19 @@ class ChatKeys(NamedTuple):
 
     meta: str
     log: str
-    dedupe: str
     connections: str
     live: str
 
 
-@lru_cache(maxsize=4096)  # the chats that are talked in: each message needs them
 def chat_keys(chat_id: str) -> ChatKeys:
     """Name the keys of a chat."""
     chat = f"live-support:chat:{{{chat_id}}}:"
-    return ChatKeys(chat + "meta", chat + "log", chat + "dedupe", chat + "connections", chat + "live")
+    return ChatKeys(chat + "meta", chat + "log", chat + "connections", chat + "live")
+
+
+def said_field(connection_id: str) -> str:
+    """Name the field of `meta` that tells what a connection has said."""
+    return f"said:{connection_id}"
 
 
 class QueueKeys(NamedTuple):

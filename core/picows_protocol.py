@@ -9,7 +9,7 @@ Pings, closing, fragments and the limits are here, since picows only cuts the st
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, cast
@@ -126,13 +126,17 @@ class PicowsProtocol(WebSocketProtocol):
         return direct
 
 
+_get_buffer: Callable[[WSProtocol, int], memoryview] = WSProtocol.get_buffer
+
+
 class _Protocol(WSProtocol):  # type: ignore[misc]
     __slots__ = ()
 
     def get_buffer(self, size_hint: int) -> memoryview:
         # Whenever a read fills the buffer, picows doubles it; so a peer that floods would have a buffer as large as
         # the kernel's. With this it grows only for a frame that does not fit.
-        return super().get_buffer(size_hint)[:_READ_BYTES]  # type: ignore[no-any-return]
+        buffer = _get_buffer(self, size_hint)
+        return buffer if len(buffer) <= _READ_BYTES else buffer[:_READ_BYTES]
 
     def data_received(self, data: bytes) -> None:
         """Never called. uvloop keeps the method of the protocol before, and with it all that is left of uvicorn's."""
@@ -189,14 +193,18 @@ class DirectTransport(WSListener):
     # For the connection.
 
     def send(self, frame: bytes) -> None:
-        with suppress(RuntimeError):  # closed by an error of which we are yet to be told
-            size = len(frame)
-            if size <= _COPIED_BYTES:
+        try:
+            if len(frame) <= _COPIED_BYTES:
                 self._websocket.send(_TEXT, frame)
-            elif size < 65536:
-                self._tcp.writelines((b"\x81\x7e" + size.to_bytes(2, "big"), frame))
             else:
-                self._tcp.writelines((b"\x81\x7f" + size.to_bytes(8, "big"), frame))
+                self._send_large(frame)
+        except RuntimeError:  # closed by an error of which we are yet to be told
+            pass
+
+    def _send_large(self, frame: bytes) -> None:
+        size = len(frame)
+        header = b"\x81\x7e" + size.to_bytes(2, "big") if size < 65536 else b"\x81\x7f" + size.to_bytes(8, "big")
+        self._tcp.writelines((header, frame))
 
     def close(self, code: int, reason: str) -> None:
         with suppress(RuntimeError):
@@ -266,7 +274,11 @@ class DirectTransport(WSListener):
             self._fail(CloseCode.PROTOCOL_ERROR, "reserved bits must be 0")
         elif kind is _TEXT and frame.fin and self._fragments is None:
             # The frame's memory is picows': the next read overwrites it.
-            self._receive(frame.get_payload_as_bytes())
+            message = frame.get_payload_as_bytes()
+            if message.isascii():
+                self._receiver.frame_received(message)
+            else:
+                self._receive(message)
         elif kind is _PING:
             if not self._flooded():
                 transport.send_pong(frame.get_payload_as_bytes())
@@ -279,13 +291,12 @@ class DirectTransport(WSListener):
             self._data_frame(frame)
 
     def _receive(self, message: bytes) -> None:
-        if not message.isascii():
-            try:
-                message.decode()
-            except UnicodeDecodeError:
-                self._fail(CloseCode.INVALID_DATA, "not UTF-8")
-                return
-        self._receiver.frame_received(message)
+        try:
+            message.decode()
+        except UnicodeDecodeError:
+            self._fail(CloseCode.INVALID_DATA, "not UTF-8")
+        else:
+            self._receiver.frame_received(message)
 
     def _data_frame(self, frame: WSFrame) -> None:
         """Put a message together."""

@@ -14,7 +14,7 @@ from redis.asyncio.connection import SSLConnection, parse_url
 from redis.exceptions import ResponseError
 
 from core.refusals import WRITE_OF_NOTHING, Refusals
-from core.resp import Argument, Command, OnReply, Resp, ignore
+from core.resp import Argument, Command, OnReply, Resp, ignore, pack
 from core.settings import DEFAULT_URL, Settings
 from core.tasks import Tasks
 from schemas.errors import Unavailable
@@ -46,9 +46,11 @@ class Redis:
         self._scripts: list[Script] = []
         self._connection: Resp | None = None
         self._since = 0.0
-        # Without a connection all commands wait; on a replica those that write do, and whatever comes after them.
+        # Without a connection all commands wait. On a replica those that write are held, and whoever comes later queues
+        # behind them, so that the order stays: first the held, then what the connection has not answered, then these.
         self._waiting: deque[Command] = deque()
         self._held: list[Command] = []
+        self._behind: list[Command] = []
         self._away = False
         self._closed = False
         self._refusals = Refusals()
@@ -67,22 +69,28 @@ class Redis:
                 deadline or takes no writes now (the command may have been executed), `ResponseError` when the command
                 is wrong.
         """
-        self.start()
+        self.submit_packed(pack(*arguments), on_reply)
+
+    def submit_packed(self, packed: bytes, on_reply: OnReply) -> None:
+        """Run a command that is packed already, as `submit` does."""
+        if self._tasks is None:
+            self.start()
         if self._closed:
             on_reply(_unavailable())
             return
         connection = self._connection
-        on_their_way = len(self._waiting if connection is None else connection.unanswered) + len(self._held)
-        if on_their_way >= self._limits.redis_commands:
+        under_way = len(self._waiting if connection is None else connection.unanswered)
+        if under_way + len(self._held) + len(self._behind) >= self._limits.redis_commands:
             on_reply(Unavailable("The server is overloaded, try again later."))
             return
+        now = self._loop.time()
         # While Redis is known to be away nobody is kept waiting for long.
         seconds = _AWAY_SECONDS if self._away else self._limits.store_seconds
-        command = Command(arguments, on_reply, since=asyncio.get_running_loop().time(), seconds=seconds, lasting=True)
-        if self._held:
-            self._held.append(command)
-        elif connection is None:
+        command = Command(packed, on_reply, now, now + seconds, lasting=True)
+        if connection is None:
             self._waiting.append(command)
+        elif self._held or self._behind:
+            self._behind.append(command)
         else:
             connection.send(command)
 
@@ -158,6 +166,7 @@ class Redis:
     def start(self) -> None:
         """Begin to connect; the first command does it too."""
         if self._tasks is None:
+            self._loop = asyncio.get_running_loop()
             self._tasks = Tasks()
             self._tasks.spawn(self._keep_connected())
             self._tasks.spawn(self._keep_time())
@@ -167,7 +176,7 @@ class Redis:
         self._closed = True
         if self._tasks is not None:
             await self._tasks.close()
-        for command in (*self._waiting, *self._held):
+        for command in (*self._waiting, *self._held, *self._behind):
             command.abandon(_unavailable())
 
     async def _keep_connected(self) -> None:
@@ -219,7 +228,9 @@ class Redis:
         finally:
             self._connection = None
             connection.abort()
-            self._waiting = deque(c for c in connection.unanswered if c.lasting and not c.abandoned)
+            left = (*self._held, *connection.unanswered, *self._behind)
+            self._held, self._behind = [], []
+            self._waiting = deque(command for command in left if command.lasting and not command.abandoned)
 
     async def _keep_time(self) -> None:
         """End what nobody answers: commands at their deadline, and a connection that is silent."""
@@ -238,9 +249,9 @@ class Redis:
                     connection.abort()
                 elif now - pinged > _PING_SECONDS:
                     pinged = now
-                    connection.send(Command(("PING",), self._take_pong))
+                    connection.send(Command(pack("PING"), self._take_pong))
                     if self._refusals.code:
-                        connection.send(Command(WRITE_OF_NOTHING, self._take_proof))
+                        connection.send(Command(pack(*WRITE_OF_NOTHING), self._take_proof))
 
     def _abandon_overdue(self, now: float) -> None:
         # On a connection they keep their places, since the replies may still come.
@@ -248,10 +259,11 @@ class Redis:
         overdue = [command for command in queue if command.deadline <= now and not command.abandoned]
         if overdue:
             self._set_away(True)
-        for command in (*overdue, *(held for held in self._held if held.deadline <= now)):
+        for command in (*overdue, *(held for held in (*self._held, *self._behind) if held.deadline <= now)):
             command.abandon(_unavailable())
         # Whose sender was told that it failed is not to happen much later all the same.
         self._held = [command for command in self._held if not command.abandoned]
+        self._behind = [command for command in self._behind if not command.abandoned]
         if self._connection is None:
             self._waiting = deque(command for command in self._waiting if not command.abandoned)
 
@@ -270,9 +282,9 @@ class Redis:
 
     def _on_error(self, connection: Resp, command: Command, error: str) -> None:
         if error.startswith("NOSCRIPT"):
-            # Only after SCRIPT FLUSH: the scripts are loaded with each connection. EVAL loads the one it runs.
-            script = next(script for script in self._scripts if script.sha == command.arguments[1])
-            command.arguments = ("EVAL", script.text, *command.arguments[2:])
+            # Only after SCRIPT FLUSH: the scripts are loaded with each connection.
+            script = next(script for script in self._scripts if script.sha.encode() in command.packed)
+            connection.send(Command(pack("SCRIPT", "LOAD", script.text), ignore))
             connection.send(command)
         elif error.startswith(_TRANSIENT):
             connection.retry(command)
@@ -290,16 +302,21 @@ class Redis:
     def _hold(self, command: Command) -> None:
         """Send a command again a moment later, and what came after it behind it."""
         if not self._held:
-            asyncio.get_running_loop().call_later(_HOLD_SECONDS, self._release)
+            self._loop.call_later(_HOLD_SECONDS, self._release)
         self._held.append(command)
 
     def _release(self) -> None:
-        held, self._held = sorted(self._held, key=lambda command: command.since), []
-        for command in held:
-            if self._connection is None:
-                self._waiting.append(command)
-            else:
-                self._connection.send(command)
+        connection = self._connection
+        if connection is None:
+            return  # those who were held wait with the others
+        if any(command.lasting for command in connection.unanswered):
+            # They were sent before, and may have to be held, too.
+            self._loop.call_later(_HOLD_SECONDS, self._release)
+            return
+        released = (*self._held, *self._behind)
+        self._held, self._behind = [], []
+        for command in released:
+            connection.send(command)
 
 
 class Script:
@@ -311,13 +328,34 @@ class Script:
         self.sha = sha1(self.text.encode()).hexdigest()  # noqa: S324 - the name that Redis gives it
         self._redis = redis
 
-    def submit(self, keys: Sequence[str], *args: Argument, on_reply: OnReply) -> None:
-        """Run the script, and call back as `Redis.submit` does."""
-        self._redis.submit(("EVALSHA", self.sha, len(keys), *keys, *args), on_reply)
-
     def __call__(self, keys: Sequence[str], *args: Argument) -> "asyncio.Future[Any]":
         """Run the script; the future gives the reply, or raises as `Redis.submit` says."""
         return self._redis.run("EVALSHA", self.sha, len(keys), *keys, *args)
+
+    def prepare(self, keys: Sequence[str], *fixed: Argument) -> "PreparedCall":
+        """Write down a call that is made often, but for its first two arguments; the others follow them."""
+        return PreparedCall(self._redis, ("EVALSHA", self.sha, len(keys), *keys), fixed)
+
+
+class PreparedCall:
+    """A call of a script in which only two arguments vary: the rest of the command is packed once.
+
+    Args:
+        redis: runs it.
+        head: of the command, up to the arguments that vary.
+        tail: the arguments behind them.
+    """
+
+    __slots__ = ("_form", "_redis")
+
+    def __init__(self, redis: Redis, head: Sequence[Argument], tail: Sequence[Argument]) -> None:
+        self._redis = redis
+        first, second = ([_bulk(argument).replace(b"%", b"%%") for argument in part] for part in (head, tail))
+        self._form = b"".join((b"*%d\r\n" % (len(head) + 2 + len(tail)), *first, _VARYING, _VARYING, *second))
+
+    def submit(self, first: bytes, second: bytes, on_reply: OnReply) -> None:
+        """Run the script, and call back as `Redis.submit` does."""
+        self._redis.submit_packed(self._form % (len(first), first, len(second), second), on_reply)
 
 
 class Address:
@@ -357,9 +395,18 @@ class Address:
         return connection
 
 
+_VARYING = b"$%d\r\n%b\r\n"
+
+
+def _bulk(argument: Argument) -> bytes:
+    """Pack one argument."""
+    text = argument if isinstance(argument, bytes) else str(argument).encode()
+    return _VARYING % (len(text), text)
+
+
 async def _answer(connection: Resp, *arguments: Argument) -> Any:
     future = asyncio.get_running_loop().create_future()
-    connection.send(Command(arguments, partial(_settle, future)))
+    connection.send(Command(pack(*arguments), partial(_settle, future)))
     return await future
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 
 import hiredis
@@ -17,36 +17,42 @@ OnReply = Callable[[Any], None]
 """Takes a reply, or the exception that came instead."""
 
 _NOTHING = object()
+_PUBLICATIONS = (b"smessage", b"message")
+
+
+def pack(*arguments: Argument) -> bytes:
+    """Write a command, its name and what belongs to it, as Redis reads it."""
+    return hiredis.pack_command(arguments)  # type: ignore[arg-type,no-any-return]  # the stub allows one item
 
 
 class Command:
     """A command on its way.
 
     Args:
-        arguments: the command's name and what belongs to it.
+        packed: the command as it is sent.
         on_reply: called once, with the reply or an exception.
         since: when it was given, by the loop's clock.
-        seconds: so long somebody waits for the reply.
+        deadline: so long somebody waits for the reply.
         lasting: whether it is to be sent again on the next connection if this one is lost before the reply.
         confirmation: the push that answers instead of a reply, as with subscriptions: its kind and its channel.
     """
 
-    __slots__ = ("arguments", "confirmation", "deadline", "lasting", "on_reply", "since")
+    __slots__ = ("confirmation", "deadline", "lasting", "on_reply", "packed", "since")
 
     def __init__(
         self,
-        arguments: Sequence[Argument],
+        packed: bytes,
         on_reply: OnReply,
-        *,
         since: float = 0.0,
-        seconds: float = math.inf,
+        deadline: float = math.inf,
+        *,
         lasting: bool = False,
         confirmation: tuple[bytes, bytes] | None = None,
     ) -> None:
-        self.arguments = arguments
+        self.packed = packed
         self.on_reply = on_reply
         self.since = since
-        self.deadline = since + seconds
+        self.deadline = deadline
         self.lasting = lasting
         self.confirmation = confirmation
 
@@ -97,11 +103,10 @@ class Resp(asyncio.Protocol):
 
     def send(self, command: Command) -> None:
         """Send a command. Its reply goes to its `on_reply`."""
-        packed = hiredis.pack_command(tuple(command.arguments))  # type: ignore[arg-type]  # the stub allows one item
         self.unanswered.append(command)
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out.append(packed)
+        self._out.append(command.packed)
 
     def retry(self, command: Command) -> None:
         """Have a command that was answered sent again, in its old place, on the next connection."""
@@ -130,7 +135,12 @@ class Resp(asyncio.Protocol):
         try:
             reader.feed(data)
             while not self._aborted and (reply := reader.gets()) is not _NOTHING:
-                self._take(reply)
+                if type(reply) is not hiredis.PushNotification:
+                    self._take_reply(reply)
+                elif reply[0] in _PUBLICATIONS:
+                    self._on_push(reply)
+                else:
+                    self._take_confirmation(reply)
         except hiredis.ProtocolError as error:
             log.error("redis_protocol_error", exc_info=error)
             self.abort()
@@ -141,10 +151,7 @@ class Resp(asyncio.Protocol):
                 command.abandon(ConnectionResetError("Redis has closed the connection"))
         self.lost.set()
 
-    def _take(self, reply: Any) -> None:
-        if type(reply) is hiredis.PushNotification:
-            self._take_push(reply)
-            return
+    def _take_reply(self, reply: Any) -> None:
         command = self.unanswered.popleft()
         if type(reply) is not hiredis.ReplyError:
             command.answer(reply)
@@ -153,11 +160,9 @@ class Resp(asyncio.Protocol):
         else:
             command.answer(ResponseError(str(reply)))
 
-    def _take_push(self, push: list[Any]) -> None:
-        if push[0] in (b"smessage", b"message"):
-            self._on_push(push)
+    def _take_confirmation(self, push: list[Any]) -> None:
         # Confirmations keep their place among the replies, so only the oldest command can be meant.
-        elif self.unanswered and self.unanswered[0].confirmation == (push[0], push[1]):
+        if self.unanswered and self.unanswered[0].confirmation == (push[0], push[1]):
             self.unanswered.popleft().answer(None)
         else:
             # Redis has ended a subscription by itself, as it does when a cluster's slot moves.

@@ -151,7 +151,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     chat_max_messages: Annotated[int, Meta(ge=1)] = field(default=5000, name="CHAT_MAX_MESSAGES")
     """Messages that one chat may hold."""
     chat_max_bytes: Annotated[int, Meta(ge=1)] = field(default=8_388_608, name="CHAT_MAX_BYTES")
-    """Bytes of stored messages that one chat may hold."""
+    """Bytes of stored messages from which on a chat takes no more."""
     allowed_origins: tuple[Origin, ...] = field(default=(), name="ALLOWED_ORIGINS")
     """Origins of pages that may connect, separated by commas (default: same host; on loopback any localhost)."""
     agent_jwt_key: Secret | None = field(default=None, name="AGENT_JWT_KEY")

@@ -1,19 +1,18 @@
 """ChatStore: what Redis holds of the chats. One script per operation; the log is the truth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
-from core.keys import chat_keys
-from core.redis import Redis
+from core.keys import chat_keys, said_field
+from core.redis import PreparedCall, Redis
+from core.resp import OnReply
 from core.settings import Settings
-from schemas.codec import Unstamped
+from schemas.codec import encode
 from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, CloseCode, Forbidden, InvalidFrame
 from schemas.messages import Participant
-
-OnDone = Callable[[Exception | None], None]
 
 
 class Entry(NamedTuple):
@@ -24,7 +23,7 @@ class Entry(NamedTuple):
     """
 
     offset: int
-    kind: str
+    kind: bytes
     body: bytes
 
 
@@ -78,14 +77,6 @@ class ChatStore:
         self._open = redis.script("chat", "open")
         self._join = redis.script("chat", "join")
         self._append = redis.script("chat", "timestamp", "append")
-        # The same for every message, so written as Redis takes them once.
-        bounds = (
-            settings.chat_max_messages,
-            settings.chat_max_bytes,
-            settings.chat_ttl_ms,
-            settings.waiting_ttl_ms,
-        )
-        self._bounds = tuple(str(bound).encode() for bound in bounds)
 
     async def open(self, chat_id: str, *, user_id: str, username: str, token: str | None = None) -> None:
         """Open a chat for a user; with a token, every `Join` of the User needs it."""
@@ -133,32 +124,30 @@ class ChatStore:
             user_joined=bool(joined),
             ttl_ms=ttl_ms,
             entries=[
-                Entry(offset, kind.decode(), body)
+                Entry(offset, kind, body)
                 for offset, (kind, body) in enumerate(zip(log[::2], log[1::2], strict=True), start=1)
             ],
         )
 
-    def append(self, chat_id: str, message_id: str, message: Unstamped, on_done: OnDone) -> None:
-        """Store a message and publish it. It is the hot path: no task and no future, a callback.
-
-        Args:
-            chat_id: the chat.
-            message_id: the same for every try of the same message.
-            message: as `encode_unstamped` makes it.
-            on_done: takes None once it is stored, or the exception: `ChatGone`, `ChatFull`, or as all methods.
-        """
-        self._append.submit(
-            chat_keys(chat_id),
-            message_id,
-            *message,
-            *self._bounds,
-            on_reply=lambda reply: on_done(None if reply == b"stored" else _why(reply)),
+    def writer(self, chat_id: str, connection_id: str, participant: Participant) -> "Writer":
+        """Let a connection that has joined write messages."""
+        settings = self._settings
+        return Writer(
+            self._append.prepare(
+                chat_keys(chat_id),
+                said_field(connection_id),
+                participant,
+                settings.chat_max_messages,
+                settings.chat_max_bytes,
+                settings.chat_ttl_ms,
+                settings.waiting_ttl_ms,
+            )
         )
 
     async def entries_after(self, chat_id: str, offset: int) -> list[Entry]:
         """Read the log from behind an offset on."""
         entries = await self._redis.run("XRANGE", chat_keys(chat_id).log, f"{offset + 1}-0", "+")
-        return [Entry(int(entry_id.partition(b"-")[0]), kind.decode(), body) for entry_id, (kind, body) in entries]
+        return [Entry(int(entry_id.partition(b"-")[0]), kind, body) for entry_id, (kind, body) in entries]
 
     async def offsets(self, chat_ids: Sequence[str]) -> list[int | None]:
         """Read the last offset of each chat, None where the chat is gone."""
@@ -186,8 +175,33 @@ class ChatStore:
         await self._redis.run("ZREM", chat_keys(chat_id).connections, f"{participant}:{connection_id}")
 
 
-def _why(reply: bytes | Exception) -> Exception:
-    """Say why a message is not stored."""
+class Writer:
+    """What one connection says: each message is stored and published once, however often it is sent.
+
+    It is the hot path: no task and no future, a callback.
+    """
+
+    __slots__ = ("_call", "_number")
+
+    def __init__(self, call: PreparedCall) -> None:
+        self._call = call
+        self._number = 0
+
+    def append(self, content: str, on_reply: OnReply) -> None:
+        """Store a message.
+
+        Args:
+            content: as `clean_content` gives it.
+            on_reply: takes what `outcome` understands.
+        """
+        self._number += 1
+        self._call.submit(b"%d" % self._number, encode(content), on_reply)
+
+
+def outcome(reply: bytes | Exception) -> Exception | None:
+    """Say what became of a message: None when it is stored, or `ChatGone`, `ChatFull`, or as all methods raise."""
+    if reply == b"stored":
+        return None
     match reply:
         case b"gone":
             return ChatGone()

@@ -1,10 +1,11 @@
 """Chats without sockets: what the services do with a ChatStore, in few words."""
 
 import asyncio
+import secrets
 from typing import NamedTuple, Self
 
-from core.store import ChatStore, Entry, JoinAttempt, Snapshot
-from schemas.codec import encode, encode_unstamped
+from core.store import ChatStore, Entry, JoinAttempt, Snapshot, outcome
+from schemas.codec import encode
 from schemas.messages import Participant, SupportJoined, UserJoined
 
 VIKA = "7c270542e64a4dfbb2bc1c7793746674"
@@ -69,15 +70,26 @@ class Chat(NamedTuple):
             ),
         )
 
-    async def say(self, content: str, *, message_id: str | None = None, sender: Participant = "User") -> None:
-        """Append a message; by default every content is one message of its own."""
+    async def say(
+        self, content: str, *, connection: str | None = None, number: int = 1, sender: Participant = "User"
+    ) -> None:
+        """Append a message, by default on a connection of its own.
+
+        Args:
+            content: of the message.
+            connection: that says it.
+            number: of the message among those of the connection.
+            sender: the participant.
+        """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def on_done(error: Exception | None) -> None:
+        def on_reply(reply: bytes | Exception) -> None:
+            error = outcome(reply)
             done.set_exception(error) if error else done.set_result(None)
 
-        message = encode_unstamped(user_id=self.user_id, content=content, sender=sender)
-        self.store.append(self.chat_id, message_id or content, message, on_done)
+        writer = self.store.writer(self.chat_id, connection or secrets.token_hex(8), sender)
+        writer._number = number - 1
+        writer.append(content, on_reply)
         await done
 
     async def log(self) -> list[Entry]:

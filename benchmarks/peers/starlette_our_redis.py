@@ -18,14 +18,12 @@ from core.hub import Hub
 from core.keys import chat_keys
 from core.redis import Redis
 from core.settings import Limits, Settings
-from core.store import ChatStore
-from schemas.codec import decode_client_message, encode, encode_unstamped, frame_of
+from core.store import ChatStore, Writer, outcome
+from schemas.codec import decode_client_message, encode, frame_of
 from schemas.messages import (
     Join,
     Joined,
     NewChatMessage,
-    NewSupportMessage,
-    NewUserMessage,
     Participant,
     SupportJoin,
     SupportJoined,
@@ -57,7 +55,7 @@ class Chat:
     def publication(self, payload: bytes) -> None:
         """Pass an entry of the log on to everybody."""
         _, kind, body = payload.split(b" ", 2)
-        frame = frame_of(kind.decode(), body).decode()
+        frame = frame_of(kind, body).decode()
         for outbox in self.outboxes:
             outbox.put_nowait(frame)
 
@@ -75,15 +73,16 @@ async def chat(socket: WebSocket) -> None:
     outbox: Outbox = asyncio.Queue()
     here = await enter(chat_id, outbox)
     writer = asyncio.create_task(write(socket, outbox))
-    connection_id, count = secrets.token_hex(8), 0
+    says: Writer | None = None
     try:
         while True:
             match decode_client_message((await socket.receive_text()).encode()):
                 case Join(args):
                     outbox.put_nowait(await join(chat_id, args))
-                case NewChatMessage(args):
-                    count += 1
-                    say(chat_id, f"{connection_id}:{count}", args)
+                    participant: Participant = "Support" if isinstance(args, SupportJoin) else "User"
+                    says = store.writer(chat_id, secrets.token_hex(8), participant)
+                case NewChatMessage(args) if says:
+                    says.append(args.content, _stored)
     except WebSocketDisconnect:
         pass
     finally:
@@ -116,15 +115,8 @@ async def join(chat_id: str, args: UserJoin | SupportJoin) -> str:
     return encode(Joined(SupportJoined(args.user_id, secrets.token_hex(16), args.support_user_name or ""))).decode()
 
 
-def say(chat_id: str, message_id: str, args: NewUserMessage | NewSupportMessage) -> None:
-    """Store a message and publish it."""
-    sender: Participant = "Support" if isinstance(args, NewSupportMessage) else "User"
-    message = encode_unstamped(user_id=args.user_id, content=args.content, sender=sender)
-    store.append(chat_id, message_id, message, _stored)
-
-
-def _stored(error: Exception | None) -> None:
-    if error is not None:
+def _stored(reply: bytes | Exception) -> None:
+    if error := outcome(reply):
         raise error
 
 

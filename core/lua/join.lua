@@ -16,10 +16,11 @@ if not meta[1] then return {'gone'} end
 if user ~= meta[1] then return {'forbidden'} end
 
 -- Whether a Support may come in again that was never told its supportId, because its connection was lost before
--- `Joined` reached it: no connection of the Support stands, and it has said nothing.
+-- `Joined` reached it: no connection of the Support stands but this one, when the call is repeated, and it has said
+-- nothing.
 local function never_heard()
-  for _, member in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
-    if string.sub(member, 1, 8) == 'Support:' then return false end
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
+    if string.sub(member, 1, 8) == 'Support:' and member ~= 'Support:' .. connection then return false end
   end
   for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
     -- Inside of a content its quotes would be escaped.
@@ -57,13 +58,13 @@ if first and not repeated then
 end
 
 -- The oldest connection makes room. Its end is an entry of the log, so its process cannot miss it.
-redis.call('ZADD', KEYS[4], 'NX', whole(now_us()), participant .. ':' .. connection)
+redis.call('ZADD', KEYS[3], 'NX', whole(now_us()), participant .. ':' .. connection)
 local own = {}
-for _, member in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
+for _, member in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
   if string.sub(member, 1, #participant + 1) == participant .. ':' then own[#own + 1] = member end
 end
 for index = 1, #own - tonumber(ARGV[11]) do
-  redis.call('ZREM', KEYS[4], own[index])
+  redis.call('ZREM', KEYS[3], own[index])
   append('Replaced', string.sub(own[index], #participant + 2))
 end
 

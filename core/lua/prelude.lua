@@ -9,5 +9,5 @@ end
 
 -- Lua would write a large number as 1.7e+15.
 local function whole(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end

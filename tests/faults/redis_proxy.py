@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Self
 
 # A script names all its keys, so these tell the scripts of a chat and of the queue apart from everything else.
-CHAT_SCRIPT = b":dedupe"
+CHAT_SCRIPT = b":connections"
 QUEUE_SCRIPT = b"{joins}:waiting"
 
 

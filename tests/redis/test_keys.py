@@ -4,8 +4,8 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
+import hiredis
 import pytest
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
@@ -120,18 +120,27 @@ async def test_the_services_name_only_keys_of_the_table(
     assert used == set(table()), "the table has a row that nobody uses"
 
 
+def unpacked(packed: bytes) -> list[str]:
+    """The arguments of a packed command: it has the form of a reply."""
+    reader = hiredis.Reader(encoding="utf-8")
+    reader.feed(packed)
+    arguments: list[str] = reader.gets()
+    return arguments
+
+
 async def test_all_keys_of_a_script_are_in_one_slot(
     chat_server: Service, subscriber_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Sequence[str]] = []
-    submit = core.redis.Redis.submit
+    submit = core.redis.Redis.submit_packed
 
-    def recorded(redis: core.redis.Redis, arguments: Sequence[Any], on_reply: OnReply) -> None:
+    def recorded(redis: core.redis.Redis, packed: bytes, on_reply: OnReply) -> None:
+        arguments = unpacked(packed)
         if arguments[0] == "EVALSHA":
-            calls.append(arguments[3 : 3 + arguments[2]])
-        submit(redis, arguments, on_reply)
+            calls.append(arguments[3 : 3 + int(arguments[2])])
+        submit(redis, packed, on_reply)
 
-    monkeypatch.setattr(core.redis.Redis, "submit", recorded)
+    monkeypatch.setattr(core.redis.Redis, "submit_packed", recorded)
     await converse(chat_server, subscriber_service)
     assert len({tuple(call) for call in calls}) >= 3, "chat, queue and rate"
     for keys in calls:

@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 import core.redis
 from core.rate import AddressRate
 from core.redis import Address, Redis
-from core.resp import Command, Resp, ignore
+from core.resp import Command, Resp, ignore, pack
 from core.settings import Limits, Rate, Settings
 from core.store import ChatStore
 from schemas.errors import Unavailable
@@ -354,7 +354,7 @@ async def test_a_command_that_is_to_be_sent_again_gets_no_other_ones_reply(redis
 
     connection = await Address(redis_url).open(lambda: Resp(ignore, on_error))
     for name, arguments in {"first": ("NONSENSE",), "second": ("ECHO", "x")}.items():
-        connection.send(Command(arguments, partial(heard.__setitem__, name), lasting=True))
+        connection.send(Command(pack(*arguments), partial(heard.__setitem__, name), lasting=True))
     await connection.lost.wait()
     assert heard == {}
-    assert [command.arguments[0] for command in connection.unanswered] == ["NONSENSE", "ECHO"]
+    assert [command.packed for command in connection.unanswered] == [pack("NONSENSE"), pack("ECHO", "x")]

@@ -249,3 +249,23 @@ async def health(service: Service) -> tuple[int, str]:
 )
 def test_refusals_are_known_in_every_form(error: str, code: str | None) -> None:
     assert refusal_code(error) == code
+
+
+async def test_who_waits_for_a_new_master_keeps_the_order(server: Server, client: Client, core_redis: Redis) -> None:
+    """Whatever happens to the connection: a chat knows by a number which messages of a connection it has."""
+    await core_redis.run("PING")
+    await TROUBLES["READONLY"].begin(client, server)
+    with capture_logs() as logs:
+        pushes = [core_redis.run("RPUSH", "list", number) for number in range(100)]
+
+        async def is_held() -> bool:
+            return bool(events(logs))
+
+        await eventually(is_held)
+    pushes += [core_redis.run("RPUSH", "list", number) for number in range(100, 150)]
+    await client.client_kill_filter(_type="normal", skipme=True)
+    pushes += [core_redis.run("RPUSH", "list", number) for number in range(150, 200)]
+    await TROUBLES["READONLY"].end(client, server)
+    async with asyncio.timeout(DEADLINE):
+        await asyncio.gather(*pushes)
+    assert [int(number) for number in await client.lrange("list", 0, -1)] == list(range(200))

@@ -11,11 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.codec import (
-    Unstamped,
     decode_claim,
     decode_client_message,
     encode,
-    encode_unstamped,
     frame_of,
     history_frame,
 )
@@ -36,8 +34,6 @@ from schemas.messages import (
 
 NIKA = "f49f3cc665af4cb38092af714a4c87fa"
 VIKA = "7c270542e64a4dfbb2bc1c7793746674"
-PLACEHOLDER = "1970-01-01T00:00:00.000001Z"
-STAMP = "2023-10-22T18:18:59.360855Z"
 
 participants: st.SearchStrategy[Participant] = st.sampled_from(("User", "Support"))
 
@@ -155,14 +151,6 @@ def test_any_other_claim_is_malformed(sent: str) -> None:
 # What is stored.
 
 
-def stamped(message: Unstamped, *, support_id: str | None = None) -> bytes:
-    """Do as the script does that stores a message."""
-    body, support_place, time_place = message
-    support = f'"supportId":"{support_id}",'.encode() if support_id else b""
-    before_time = body[:support_place] + support + body[support_place:time_place]
-    return before_time + STAMP.encode() + body[time_place + len(STAMP) :]
-
-
 def stored(content: str, *, sender: Participant = "User", support_id: str | None = VIKA) -> StoredMessage:
     return StoredMessage(
         user_id=NIKA,
@@ -173,35 +161,13 @@ def stored(content: str, *, sender: Participant = "User", support_id: str | None
     )
 
 
-@given(content=st.text(), sender=participants, support_id=st.none() | st.just(VIKA))
-def test_any_text_survives_the_stamp(content: str, sender: Participant, support_id: str | None) -> None:
-    message = encode_unstamped(user_id=NIKA, content=content, sender=sender)
-    decoded = msgspec.json.decode(stamped(message, support_id=support_id), type=StoredMessage)
-    assert decoded == stored(content, sender=sender, support_id=support_id)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [PLACEHOLDER, f'"{PLACEHOLDER}"', f'","timestamp":"{PLACEHOLDER}","from":"Support"', PLACEHOLDER * 3, '"content":'],
-)
-def test_a_content_like_the_places_is_left_alone(content: str) -> None:
-    message = encode_unstamped(user_id=NIKA, content=content, sender="User")
-    assert msgspec.json.decode(stamped(message, support_id=VIKA), type=StoredMessage).content == content
-
-
-def test_the_keys_have_the_order_of_the_struct() -> None:
-    message = encode_unstamped(user_id=NIKA, content="hey", sender="User")
-    assert stamped(message, support_id=VIKA) == encode(stored("hey"))
-    assert list(json.loads(stamped(message))) == ["userId", "content", "timestamp", "from"]
-
-
 # Frames around what is stored already.
 
 
 @given(content=st.text(), sender=participants)
 def test_a_frame_around_encoded_args_is_the_encoded_message(content: str, sender: Participant) -> None:
     message = stored(content, sender=sender)
-    assert frame_of("ChatMessage", encode(message)) == encode(ChatMessage(message))
+    assert frame_of(b"ChatMessage", encode(message)) == encode(ChatMessage(message))
 
 
 @given(st.lists(st.text(), max_size=5))
