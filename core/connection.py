@@ -253,13 +253,13 @@ class Connection:
         if self._deaf or self._close_code is not None:
             return
         now = self._last_activity = self._loop.time()
-        if self._task is None and self._unanswered < self._limits.unanswered:
+        if self._inbox is not None:
+            self._inbox.append(frame)
+        elif self._task is None and self._unanswered < self._limits.unanswered:
             self._handle(frame, now)
-            return
-        if self._inbox is None:
-            self._inbox = deque()
+        else:
+            self._inbox = deque((frame,))
             self._transport.pause_reading()
-        self._inbox.append(frame)
 
     def binary_received(self) -> None:
         self.close(CloseCode.UNSUPPORTED_DATA)

@@ -126,6 +126,17 @@ async def test_frames_wait_while_too_many_are_unanswered(scene: Scene) -> None:
     assert scene.dealt_with == [b"later %d" % number for number in range(5)]
 
 
+async def test_a_frame_that_still_comes_overtakes_none_that_waits(scene: Scene) -> None:
+    for number in range(3):
+        scene.connection.frame_received(b"later %d" % number)
+    scene.connection.ready(None)  # there is room, but the frame that waits has its turn a moment later
+    scene.connection.frame_received(b"3")
+    for _ in range(2):
+        scene.connection.ready(None)
+    await eventually(lambda: len(scene.dealt_with) == 4)
+    assert scene.dealt_with == [b"later 0", b"later 1", b"later 2", b"3"]
+
+
 async def test_what_was_sent_before_the_connection_was_lost_is_dealt_with(scene: Scene) -> None:
     for frame in (b"slow 1", b"2"):
         scene.connection.frame_received(frame)
