@@ -125,7 +125,9 @@ class LiveChats:
             await asyncio.sleep(_CATCH_UP_POLL_SECONDS)
 
     async def _touch(self) -> None:
-        await self._queue.touch([presence for chat in self._chats.values() if (presence := chat.presence)])
+        # Asked for only when its batch goes: a chat that ends meanwhile has left the queue, and must not come back.
+        chats = tuple(self._chats.values())
+        await self._queue.touch(presence for chat in chats if (presence := chat.presence))
 
     async def _check_offsets(self) -> None:
         chats = iter(tuple(self._chats.values()))
