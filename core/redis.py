@@ -46,9 +46,11 @@ class Redis:
         self._scripts: list[Script] = []
         self._connection: Resp | None = None
         self._since = 0.0
-        # Without a connection all commands wait; on a replica those that write do, and whatever comes after them.
+        # Without a connection all commands wait. On one that stands those do that are to be sent again in a moment, in
+        # the order in which they were refused, and behind them whatever was given since.
         self._waiting: deque[Command] = deque()
         self._held: list[Command] = []
+        self._behind: list[Command] = []
         self._away = False
         self._closed = False
         self._refusals = Refusals()
@@ -72,15 +74,15 @@ class Redis:
             on_reply(_unavailable())
             return
         connection = self._connection
-        on_their_way = len(self._waiting if connection is None else connection.unanswered) + len(self._held)
-        if on_their_way >= self._limits.redis_commands:
+        on_their_way = len(self._waiting if connection is None else connection.unanswered)
+        if on_their_way + len(self._held) + len(self._behind) >= self._limits.redis_commands:
             on_reply(Unavailable("The server is overloaded, try again later."))
             return
         # While Redis is known to be away nobody is kept waiting for long.
         seconds = _AWAY_SECONDS if self._away else self._limits.store_seconds
         command = Command(arguments, on_reply, since=asyncio.get_running_loop().time(), seconds=seconds, lasting=True)
-        if self._held:
-            self._held.append(command)
+        if self._held or self._behind:
+            self._behind.append(command)
         elif connection is None:
             self._waiting.append(command)
         else:
@@ -167,7 +169,7 @@ class Redis:
         self._closed = True
         if self._tasks is not None:
             await self._tasks.close()
-        for command in (*self._waiting, *self._held):
+        for command in self._waiting:
             command.abandon(_unavailable())
 
     async def _keep_connected(self) -> None:
@@ -219,7 +221,9 @@ class Redis:
         finally:
             self._connection = None
             connection.abort()
-            self._waiting = deque(c for c in connection.unanswered if c.lasting and not c.abandoned)
+            left = (*self._held, *(c for c in connection.unanswered if c.lasting), *self._behind)
+            self._waiting = deque(command for command in left if not command.abandoned)
+            self._held, self._behind = [], []
 
     async def _keep_time(self) -> None:
         """End what nobody answers: commands at their deadline, and a connection that is silent."""
@@ -248,10 +252,11 @@ class Redis:
         overdue = [command for command in queue if command.deadline <= now and not command.abandoned]
         if overdue:
             self._set_away(True)
-        for command in (*overdue, *(held for held in self._held if held.deadline <= now)):
+        for command in (*overdue, *(c for c in (*self._held, *self._behind) if c.deadline <= now)):
             command.abandon(_unavailable())
         # Whose sender was told that it failed is not to happen much later all the same.
         self._held = [command for command in self._held if not command.abandoned]
+        self._behind = [command for command in self._behind if not command.abandoned]
         if self._connection is None:
             self._waiting = deque(command for command in self._waiting if not command.abandoned)
 
@@ -273,7 +278,7 @@ class Redis:
             # Only after SCRIPT FLUSH: the scripts are loaded with each connection. EVAL loads the one it runs.
             script = next(script for script in self._scripts if script.sha == command.arguments[1])
             command.arguments = ("EVAL", script.text, *command.arguments[2:])
-            connection.send(command)
+            self._hold(command)
         elif error.startswith(_TRANSIENT):
             connection.retry(command)
         elif code := self._refusals.note(error, asyncio.get_running_loop().time()):
@@ -289,16 +294,18 @@ class Redis:
 
     def _hold(self, command: Command) -> None:
         """Send a command again a moment later, and what came after it behind it."""
+        if command.abandoned:
+            return
         if not self._held:
             asyncio.get_running_loop().call_later(_HOLD_SECONDS, self._release)
         self._held.append(command)
 
     def _release(self) -> None:
-        held, self._held = sorted(self._held, key=lambda command: command.since), []
-        for command in held:
-            if self._connection is None:
-                self._waiting.append(command)
-            else:
+        # Without a connection they wait with all others.
+        if self._connection is not None:
+            commands = (*self._held, *self._behind)
+            self._held, self._behind = [], []
+            for command in commands:
                 self._connection.send(command)
 
 
