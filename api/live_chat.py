@@ -75,10 +75,8 @@ class LiveChat:
         """Let a session follow the chat from its snapshot on."""
         self.user_id = user_id
         # The snapshot may be older than what the log has told since.
-        if snapshot.support_id is not None:
-            self.support_id = snapshot.support_id
-        if self.support_id is None:
-            self.place = place
+        self.support_id = snapshot.support_id or self.support_id
+        self.place = place if self.support_id is None else None
         self.renew(snapshot.ttl_ms)
         member.cursor = snapshot.offset
         if self._latest > snapshot.offset:

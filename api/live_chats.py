@@ -22,6 +22,7 @@ log = structlog.get_logger()
 _OFFSETS_SECONDS = 2.0
 _OFFSETS_AT_ONCE = 500
 _LEAVE_SECONDS = 1.0
+_WITHDRAW_SECONDS = 0.05
 _CATCH_UP_POLL_SECONDS = 0.01
 
 
@@ -82,6 +83,21 @@ class LiveChats:
             # Nobody touches the user any more, so the grace runs from the last round.
             log.warning("leave_failed")
 
+    def withdraw(self, chat_id: str, participant: Participant, connection_id: str) -> None:
+        """Take a connection off a chat's list whose join may have happened, or happen yet, though it has failed."""
+        self._leaving.spawn(self._withdraw(chat_id, participant, connection_id))
+
+    async def _withdraw(self, chat_id: str, participant: Participant, connection_id: str) -> None:
+        loop = asyncio.get_running_loop()
+        chat_ends = loop.time() + self._settings.chat_ttl_seconds
+        while loop.time() < chat_ends:
+            try:
+                await self._store.leave(chat_id, participant, connection_id)
+                return
+            except Unavailable:
+                # Soon, for whoever had the connection comes again as soon as Redis is back.
+                await asyncio.sleep(_WITHDRAW_SECONDS)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep the rounds going."""
@@ -109,7 +125,9 @@ class LiveChats:
             await asyncio.sleep(_CATCH_UP_POLL_SECONDS)
 
     async def _touch(self) -> None:
-        await self._queue.touch([presence for chat in self._chats.values() if (presence := chat.presence)])
+        # Asked for only when its batch goes: a chat that ends meanwhile has left the queue, and must not come back.
+        chats = tuple(self._chats.values())
+        await self._queue.touch(presence for chat in chats if (presence := chat.presence))
 
     async def _check_offsets(self) -> None:
         chats = iter(tuple(self._chats.values()))

@@ -137,14 +137,20 @@ class ChatSession:
             return
         attempt = _attempt(args, self._peer.id, agent)
         chat = self._chat = self._services.chats.enter(self._chat_id, self)
+        asked = False
         try:
             # Listening first and reading afterwards, so that nothing falls between the two.
             await self._services.chats.listening(chat)
             async with self._held(args, agent):
+                asked = True
                 snapshot = await self._services.store.join(self._chat_id, attempt)
             place = await self._bring_queue_in_step(args, snapshot)
         except BaseException as error:
             self.leave()
+            refused = isinstance(error, ChatError | ChatGone) and not isinstance(error, Unavailable)
+            if asked and not refused and isinstance(args, SupportJoin):
+                # It may be the chat's Support all the same, and would keep itself out when it comes again.
+                self._services.chats.withdraw(self._chat_id, attempt.participant, attempt.connection_id)
             if isinstance(error, ChatGone):
                 self._expired()
                 return

@@ -21,7 +21,7 @@
 The braces are part of the name: all keys of one call share a hash tag, so they live in one cluster slot.
 Fields of `meta`: userId, username, tokenHash; joined (the connection of the User's first `Join`); supportId,
 supportUserName, agent (a hash of the Support's token's `sub`); offset (last entry of the log), messages, bytes, micros
-(of the last message); said:CONNECTION (number of the connection's last message that is stored: a repeated one is not).
+(of the last message); said:CONNECTION:PLACE (the numbers of the connection's last messages: a repeated one is not stored).
 """
 
 from typing import NamedTuple
@@ -46,8 +46,8 @@ def chat_keys(chat_id: str) -> ChatKeys:
 
 
 def said_field(connection_id: str) -> str:
-    """Name the field of `meta` that tells what a connection has said."""
-    return f"said:{connection_id}"
+    """Name the fields of `meta` that tell what a connection has said, but for the place behind it."""
+    return f"said:{connection_id}:"
 
 
 class QueueKeys(NamedTuple):

@@ -46,8 +46,9 @@ class Redis:
         self._scripts: list[Script] = []
         self._connection: Resp | None = None
         self._since = 0.0
-        # Without a connection all commands wait. On a replica those that write are held, and whoever comes later queues
-        # behind them, so that the order stays: first the held, then what the connection has not answered, then these.
+        # Without a connection all commands wait. On one that stands those are held that are to be sent again in a
+        # moment, and whoever comes later queues behind them, so that the order stays: first the held, then what the
+        # connection has not answered, then these.
         self._waiting: deque[Command] = deque()
         self._held: list[Command] = []
         self._behind: list[Command] = []
@@ -285,7 +286,7 @@ class Redis:
             # Only after SCRIPT FLUSH: the scripts are loaded with each connection.
             script = next(script for script in self._scripts if script.sha.encode() in command.packed)
             connection.send(Command(pack("SCRIPT", "LOAD", script.text), ignore))
-            connection.send(command)
+            self._hold(command)
         elif error.startswith(_TRANSIENT):
             connection.retry(command)
         elif code := self._refusals.note(error, asyncio.get_running_loop().time()):
@@ -301,6 +302,8 @@ class Redis:
 
     def _hold(self, command: Command) -> None:
         """Send a command again a moment later, and what came after it behind it."""
+        if command.abandoned:
+            return
         if not self._held:
             self._loop.call_later(_HOLD_SECONDS, self._release)
         self._held.append(command)

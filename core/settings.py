@@ -103,7 +103,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     close_seconds: float = 8
     """A peer that has not completed the closing handshake by then is cut off."""
     unanswered: int = 32
-    """Frames of one connection that are worked on at a time; more wait, and reading pauses."""
+    """Frames of one connection that are worked on at a time; more wait, and reading pauses. A chat keeps the numbers
+    of as many messages of a connection, to know those that are sent to Redis again."""
     fragments: int = 64
     """Fragments of one message; more close with 1008."""
     control_frames_per_second: int = 20
@@ -151,7 +152,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     chat_max_messages: Annotated[int, Meta(ge=1)] = field(default=5000, name="CHAT_MAX_MESSAGES")
     """Messages that one chat may hold."""
     chat_max_bytes: Annotated[int, Meta(ge=1)] = field(default=8_388_608, name="CHAT_MAX_BYTES")
-    """Bytes of stored messages from which on a chat takes no more."""
+    """Bytes of stored messages that one chat may hold."""
     allowed_origins: tuple[Origin, ...] = field(default=(), name="ALLOWED_ORIGINS")
     """Origins of pages that may connect, separated by commas (default: same host; on loopback any localhost)."""
     agent_jwt_key: Secret | None = field(default=None, name="AGENT_JWT_KEY")

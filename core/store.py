@@ -136,6 +136,7 @@ class ChatStore:
             self._append.prepare(
                 chat_keys(chat_id),
                 said_field(connection_id),
+                settings.limits.unanswered,
                 participant,
                 settings.chat_max_messages,
                 settings.chat_max_bytes,

@@ -18,6 +18,7 @@ from core.settings import Settings
 from core.store import ChatStore
 from core.tasks import Tasks, every
 from schemas.codec import encode
+from schemas.errors import Unavailable
 from schemas.messages import JoinRequest
 
 _REFRESH_SECONDS = 1.0
@@ -40,6 +41,9 @@ class WaitingView:
         self._stale = asyncio.Event()
         self._stale.set()  # nothing is known yet
         self._refreshing = asyncio.Lock()
+        self._asked = 0
+        self._answered = 0
+        self._failure: Unavailable | None = None
         self._tasks = Tasks()
 
     def publication(self, payload: bytes) -> None:  # noqa: ARG002 - only a hint: the list itself is read
@@ -79,11 +83,27 @@ class WaitingView:
         Raises:
             Unavailable: Redis gives no definite answer.
         """
+        self._asked += 1
+        mine = self._asked
         async with self._refreshing:  # one answer after the other, so that none is overtaken by an older one
-            self._stale.clear()
+            # One reading serves all who asked before it began: a crowd of agents does not queue for as many, each of
+            # which would take its time while Redis is away.
+            if self._answered < mine:
+                asked = self._asked
+                self._failure = await self._read()
+                self._answered = asked
+            if self._failure is not None:
+                raise Unavailable(self._failure.message)
+
+    async def _read(self) -> Unavailable | None:
+        self._stale.clear()
+        try:
             waiting_list = await self._queue.waiting_list(known_version=self._version)
-            if waiting_list is not None:
-                self._take(waiting_list)
+        except Unavailable as error:
+            return error
+        if waiting_list is not None:
+            self._take(waiting_list)
+        return None
 
     def _take(self, waiting_list: WaitingList) -> None:
         self._version = waiting_list.version

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 
+import msgspec
 import pytest
 from redis.asyncio import Redis as Client
 from redis.exceptions import ResponseError
@@ -266,6 +267,37 @@ async def test_a_script_that_redis_forgot_is_loaded_again(store: ChatStore, clie
     await client.script_flush()
     await chat.say("two")
     assert len(await chat.log()) == 2
+
+
+@pytest.mark.parametrize("meanwhile", ["a message comes", "the connection is lost"])
+async def test_messages_keep_their_order_when_redis_forgot_the_scripts(
+    settings: Settings, client: Client, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    refusals: list[str] = []
+    third = asyncio.get_running_loop().create_future()
+    on_error = Redis._on_error
+
+    def note(redis: Redis, connection: Resp, command: Command, error: str) -> None:
+        on_error(redis, connection, command, error)
+        refusals.append(error)
+        if len(refusals) == 1 and meanwhile == "a message comes":
+            store.writer(chat.chat_id, "u1", "User").append("third", third.set_result)
+        elif len(refusals) == 1:
+            connection.abort()
+
+    monkeypatch.setattr(Redis, "_on_error", note)
+    redis = Redis(settings)
+    store = ChatStore(redis, settings)
+    chat = await Chat.open(store)
+    await client.script_flush()
+    said = ["first", "second"]
+    await asyncio.gather(*(chat.say(text) for text in said))
+    if meanwhile == "a message comes":
+        assert await third == b"stored"
+        said.append("third")
+    assert refusals
+    assert [msgspec.json.decode(entry.body)["content"] for entry in await chat.log()] == said
+    await redis.close()
 
 
 async def test_an_append_whose_answer_was_lost_is_stored_once(

@@ -194,10 +194,20 @@ async def test_a_message_is_stored_and_published_with_its_time(chat: Chat, clien
 
 
 async def test_a_repeated_append_stores_once(chat: Chat) -> None:
-    for number in (1, 1, 2, 1, 2):
+    """As long as it may be sent again: until so many later ones of its connection are under way."""
+    window = Limits().unanswered
+    first, later = list(range(1, window + 1)), list(range(2, window + 2))
+    for number in (*first, *reversed(first), *later, *reversed(later)):
         await chat.say(str(number), connection="u1", number=number)
     await chat.say("1", connection="u2", number=1)
-    assert [message["content"] for message in messages(await chat.log())] == ["1", "2", "1"]
+    assert [message["content"] for message in messages(await chat.log())] == [*map(str, first), str(window + 1), "1"]
+
+
+async def test_a_chat_does_not_grow_with_what_it_knows_of_a_connection(chat: Chat, client: Client) -> None:
+    for number in range(1, 3 * Limits().unanswered):
+        await chat.say("hey", connection="u1", number=number)
+    fields = [field for field in await client.hkeys(chat_keys(chat.chat_id).meta) if str(field).count(":") == 2]
+    assert len(fields) == Limits().unanswered
 
 
 async def test_a_message_is_stored_as_the_struct_is_encoded(chat: Chat) -> None:
@@ -244,12 +254,12 @@ async def test_a_message_holds_the_supportId_of_its_moment(chat: Chat) -> None: 
 async def test_a_full_chat_takes_nothing_more(core_redis: Redis, settings: Settings, bound: dict[str, int]) -> None:
     chat = await Chat.open(ChatStore(core_redis, replace(settings, **bound)))
     await chat.say("one", connection="u1", number=1)
-    await chat.say("two" * 100, connection="u1", number=2)
+    await chat.say("two", connection="u1", number=2)
     for number in (3, 4, 3):
         with pytest.raises(ChatFull):
-            await chat.say("x", connection="u1", number=number)
-    assert [message["content"] for message in messages(await chat.log())] == ["one", "two" * 100]
-    await chat.say("two" * 100, connection="u1", number=2)  # what is stored stays acknowledged
+            await chat.say("three", connection="u1", number=number)
+    assert [message["content"] for message in messages(await chat.log())] == ["one", "two"]
+    await chat.say("two", connection="u1", number=2)  # what is stored stays acknowledged
 
 
 # Reading.

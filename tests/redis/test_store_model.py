@@ -23,8 +23,8 @@ from tests.redis.machines import Machine, run_machine
 from tests.support import DEADLINE
 
 CONNECTIONS_EACH = 2
-MOST_MESSAGES, MOST_BYTES = 5, 800
-"""Few, so that chats fill up, by either bound: two long messages are over the second."""
+MOST_MESSAGES, MOST_BYTES = 3, 800
+"""Few, so that chats fill up: a long message and a short one fit, two long ones do not."""
 CHAT_SECONDS, WAITING_SECONDS = 1000, 5000
 AGED_SECONDS = 500
 """A chat that nothing has renewed lives for less than any that something has."""
@@ -45,9 +45,8 @@ class ChatModel:
     connections: list[tuple[Participant, str]] = field(default_factory=list)
     """Oldest first."""
     log: list[Logged] = field(default_factory=list)
-    said: dict[str, int] = field(default_factory=dict)
-    """Connection -> number of its last message."""
-    messages: int = 0
+    said: set[tuple[str, int]] = field(default_factory=set)
+    """Connections, and numbers of their messages."""
     bytes: int = 0
     gone: bool = False
     aged: bool = False
@@ -75,6 +74,7 @@ connections = st.sampled_from(["1", "2", "3", "4"])
 tokens = st.sampled_from([None, "right", "wrong"])
 supports = st.integers(0, 2)
 names = st.sampled_from(["Vika", "Ana", ""])
+message_numbers = st.integers(1, 4)
 contents = st.sampled_from(["hey", "h" * 500, 'ë\n\\"\U0001f642'])
 often_once = st.sampled_from([1, 1, 1, 2, 3])
 """How often a command is sent: again, where the answer to it was lost."""
@@ -216,28 +216,25 @@ class StoreMachine(Machine):
     @rule(
         number=chats,
         connection=connections,
-        earlier=st.sampled_from([0, 0, 0, 1, 2]),
+        message=message_numbers,
         content=contents,
         times=often_once,
     )
-    def says(self, number: int, connection: str, earlier: int, content: str, times: int) -> None:
-        """Say the next thing, or an earlier one again."""
+    def says(self, number: int, connection: str, message: int, content: str, times: int) -> None:
+        """Say something, in any order, or again."""
         model = self.models[number]
-        last = model.said.get(connection, 0)
-        message = max(1, last + 1 - earlier)
         outcome = self.outcome(lambda: model.chat.say(content, connection=connection, number=message), times, model)
         size = size_of(model.chat, content, model.support and model.support[0])
         if model.gone:
             assert outcome is ChatGone
-        elif message <= last:
+        elif (connection, message) in model.said:
             assert outcome is None
-        elif model.messages >= MOST_MESSAGES or model.bytes >= MOST_BYTES:
+        elif len(model.said) >= MOST_MESSAGES or model.bytes + size > MOST_BYTES:
             assert outcome is ChatFull
         else:
             assert outcome is None
             model.log.append(("ChatMessage", content))
-            model.said[connection] = message
-            model.messages += 1
+            model.said.add((connection, message))
             model.bytes += size
             model.renew()
 
@@ -314,9 +311,9 @@ class StoreMachine(Machine):
     def check_meta(self, model: ChatModel, meta: dict[str, str]) -> None:
         assert meta["userId"] == model.chat.user_id
         assert int(meta["offset"]) == len(model.log)
-        assert int(meta.get("messages", 0)) == model.messages <= MOST_MESSAGES
-        assert int(meta.get("bytes", 0)) == model.bytes
-        said = {key.removeprefix("said:"): int(number) for key, number in meta.items() if key.startswith("said:")}
+        assert int(meta.get("messages", 0)) == len(model.said) <= MOST_MESSAGES
+        assert int(meta.get("bytes", 0)) == model.bytes <= MOST_BYTES
+        said = {(key.split(":")[1], int(number)) for key, number in meta.items() if key.startswith("said:")}
         assert said == model.said
         assert meta.get("joined") == model.user_connection
         assert (meta.get("supportId"), meta.get("supportUserName")) == (model.support or (None, None))

@@ -1,5 +1,6 @@
 """An agent's way through the waiting list: everybody once per stay, whatever happens meanwhile."""
 
+import asyncio
 from typing import Any, cast
 
 import msgspec
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.join_queue import JoinQueue, Waiting, WaitingList
+from schemas.errors import Unavailable
 from subscriber.waiting_view import Feed, WaitingView
 
 
@@ -17,8 +19,19 @@ class Queue:
     def __init__(self) -> None:
         self.version = 0
         self.users: list[Waiting] = []
+        self.away = False
+        self.readings = 0
+        self.reads = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
 
     async def waiting_list(self, *, known_version: str = "") -> WaitingList | None:
+        self.readings += 1
+        self.reads.set()
+        await asyncio.sleep(0)
+        await self.may_answer.wait()
+        if self.away:
+            raise Unavailable("away")
         return None if known_version == str(self.version) else WaitingList(str(self.version), list(self.users))
 
 
@@ -121,6 +134,36 @@ async def test_agents_are_woken_when_the_list_has_changed_and_only_then(waiting:
     waiting.view.close_feed(feed)
     await waiting.becomes()
     assert waiting.woken == woken + 1
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["well", "away"])
+async def test_a_crowd_of_agents_shares_the_readings(waiting: List, away: bool) -> None:
+    """Each for itself would wait for all before it, and while Redis is away a reading takes a second."""
+    waiting.queue.away = away
+    outcomes = await asyncio.gather(*(waiting.view.refresh() for _ in range(100)), return_exceptions=True)
+    assert [isinstance(outcome, Unavailable) for outcome in outcomes] == [away] * 100
+    assert waiting.queue.readings <= 2
+
+
+async def test_who_asks_while_the_list_is_read_gets_one_that_is_read_afterwards(waiting: List) -> None:
+    waiting.queue.may_answer.clear()
+    async with asyncio.TaskGroup() as agents:
+        agents.create_task(waiting.view.refresh())
+        await waiting.queue.reads.wait()
+        agents.create_task(waiting.view.refresh())
+        await asyncio.sleep(0)  # it has asked
+        waiting.queue.may_answer.set()
+    assert waiting.queue.readings == 2
+
+
+async def test_a_reading_that_is_cancelled_answers_nobody(waiting: List) -> None:
+    waiting.queue.may_answer.clear()
+    first, second = (asyncio.create_task(waiting.view.refresh()) for _ in range(2))
+    await waiting.queue.reads.wait()
+    first.cancel()
+    waiting.queue.may_answer.set()
+    await second
+    assert waiting.queue.readings == 2
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["enters", "leaves", "agent looks"])), max_size=40))

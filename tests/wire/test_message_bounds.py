@@ -1,6 +1,7 @@
 """How much may be said: the bounds of a chat, and the rate of a connection."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -21,11 +22,12 @@ async def test_a_full_chat_takes_no_message_more(chat_server: Service) -> None:
 @pytest.mark.given(chat_max_bytes=1000)
 async def test_a_chat_takes_so_many_bytes(chat_server: Service) -> None:
     async with talk_in(chat_server) as talk:
-        said = [await say(talk.user.says("x" * 300), talk.user_socket, talk.support_socket)]
-        # Not the characters count: these are 900 bytes in 300 of them. The last message may go beyond the bound.
-        said.append(await say(talk.user.says("€" * 300), talk.user_socket, talk.support_socket))
-        assert await refusal(talk.user.says("x"), talk.user_socket) == "chat_full"
+        said = [await say(talk.user.says("short"), talk.user_socket, talk.support_socket)]
+        # Not the characters count: these are 900 bytes in 300 of them.
+        assert await refusal(talk.user.says("€" * 300), talk.user_socket) == "chat_full"
+        said.append(await say(talk.user.says("x" * 300), talk.user_socket, talk.support_socket))
         assert await talk.history() == said
+        assert len(json.dumps(said)) < 1000
 
 
 @pytest.mark.given(message_rate=Rate("3/hour"))

@@ -1,0 +1,78 @@
+"""LiveChats without sockets: moments between two steps that a socket could hardly hit."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+import core.join_queue
+from api.live_chat import LiveChat
+from api.live_chats import LiveChats
+from core.hub import Hub
+from core.join_queue import JoinQueue, Presence
+from core.redis import Redis as CoreRedis
+from core.settings import Settings
+from core.store import ChatStore
+from schemas.errors import CloseCode
+from tests.chats import Chat
+from tests.waiting import waiting
+
+
+class Tab:
+    """A member of a chat, of whom nothing is wanted but to be there."""
+
+    connection_id = "tab"
+    cursor: int | None = None
+
+    def send(self, frame: bytes) -> None:
+        pass
+
+    def close(self, code: CloseCode) -> None:
+        pass
+
+
+@pytest.fixture
+async def chats(core_redis: CoreRedis, store: ChatStore, queue: JoinQueue, settings: Settings) -> LiveChats:
+    return LiveChats(store, queue, Hub(core_redis, settings), settings)
+
+
+@asynccontextmanager
+async def waiting_in(chats: LiveChats, chat: Chat, queue: JoinQueue) -> AsyncIterator[LiveChat]:
+    """A user who waits, with one connection here."""
+    tab = Tab()
+    live = chats.enter(chat.chat_id, tab)
+    snapshot = await chat.join_user()
+    place = await queue.enqueue(user_id=chat.user_id, chat_id=chat.chat_id)
+    live.admit(tab, snapshot, user_id=chat.user_id, place=place)
+    try:
+        yield live
+    finally:
+        chats.leave(live, tab, None)
+
+
+async def test_a_round_does_not_bring_back_whose_chat_ends_in_the_middle_of_it(
+    chats: LiveChats, store: ChatStore, queue: JoinQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core.join_queue, "_TOUCH_AT_ONCE", 1)
+    first, second = await Chat.open(store, 1), await Chat.open(store, 2)
+    async with waiting_in(chats, first, queue), waiting_in(chats, second, queue) as ending:
+        touching = asyncio.create_task(chats._touch())
+        await asyncio.sleep(0)  # now the first of the two is on its way
+        ending.check_offset(None, furthest=0)
+        await touching
+        assert await waiting(queue) == [first.user_id]
+
+
+async def test_a_chat_whose_snapshot_has_a_support_has_no_place_in_the_queue_any_more(
+    chats: LiveChats, store: ChatStore, queue: JoinQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The publication of `Joined` may be lost, and the user be gone before that is noticed."""
+    monkeypatch.setattr(LiveChat, "publication", lambda *_: None)
+    chat = await Chat.open(store)
+    async with waiting_in(chats, chat, queue) as live:
+        support = Tab()
+        chats.enter(chat.chat_id, support)
+        live.admit(support, await chat.join_support(), user_id=chat.user_id, place=None)
+        chats.leave(live, support, None)
+        assert live.presence == Presence(chat.user_id, chat.chat_id, None)
