@@ -79,7 +79,7 @@ async def _start_and_watch(settings: Settings, workers: int, children: dict[str,
     env = dict(os.environ)
     if settings.redis_url is None:
         env[f"{PREFIX}REDIS_URL"] = await _start_redis(lifeline, children)
-    ports, _held_until_all_have_ended = await _free_ports(settings, workers)
+    ports = await _free_ports(settings, workers)
     for name, port in ports.items():
         env[_port_variable(name)] = str(port)
     services = {}
@@ -137,9 +137,9 @@ async def _start(lifeline: int, module: str, *arguments: str, **options: Any) ->
     )
 
 
-async def _free_ports(settings: Settings, workers: int) -> tuple[dict[str, int], list[Server]]:
-    """The port of each service; 0 in the settings becomes one that is free now. And what holds a port to be shared."""
-    loop, ports, probes, held = asyncio.get_running_loop(), {}, [], []
+async def _free_ports(settings: Settings, workers: int) -> dict[str, int]:
+    """The port of each service; 0 in the settings becomes one that is free now. One that is to be shared is held."""
+    loop, ports, probes = asyncio.get_running_loop(), {}, []
     for name, port in service_ports(settings).items():
         try:
             # Not shared, and listening: so it fails if anybody has the port, be it a shared one.
@@ -147,19 +147,19 @@ async def _free_ports(settings: Settings, workers: int) -> tuple[dict[str, int],
             probes.append(probe)
             ports[name] = probe.sockets[0].getsockname()[1]
             if name == "chat-server" and workers > 1:
-                held.append(await _hold(probe, settings.host, ports[name]))
+                await _hold(probe, settings.host, ports[name])
         except OSError as error:
             reason = "already in use" if error.errno == errno.EADDRINUSE else error.strerror
             raise UpError(f"{_port_variable(name)}: port {port} on {settings.host}: {reason}") from None
     for probe in probes:
         probe.close()
-    return ports, held
+    return ports
 
 
-async def _hold(probe: Server, host: str, port: int) -> Server:
+async def _hold(probe: Server, host: str, port: int) -> None:
     """Bind the port of a probe that still listens, for workers to join, so that no other `up` ever finds it free.
 
-    It does not listen itself: a socket that does, and accepts nothing, would swallow its part of the connections.
+    What is bound does not listen: a socket that does, and accepts nothing, would swallow its part of the connections.
     """
     for each in probe.sockets:
         each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -170,7 +170,8 @@ async def _hold(probe: Server, host: str, port: int) -> Server:
         # Needed to bind beside what is left of connections that have ended (TIME_WAIT). But two sockets with it may
         # bind one port as long as none listens, and the probe of another `up` is to fail on this one.
         each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-    return held
+        _held_until_this_process_ends = os.dup(each.fileno())
+    held.close()
 
 
 def _port_variable(service: str) -> str:
