@@ -10,6 +10,13 @@ from core.redis import Redis
 from schemas.messages import Health
 
 
+async def why_unavailable(redis: Redis, hub: Hub, drain: Drain) -> str | None:
+    """Say why this process cannot do its work now, as `/health` does; None if it can."""
+    if drain.stopping:
+        return "The service is stopping."
+    return await redis.ping() or (None if hub.listening else "The hub does not listen on Redis.")
+
+
 @get(
     "/health",
     operation_id="getHealth",
@@ -22,10 +29,7 @@ async def health(
     redis: NamedDependency[Redis], hub: NamedDependency[Hub], drain: NamedDependency[Drain]
 ) -> Response[Health]:
     """Answer 200 when Redis answers, takes writes, and the hub listens, else 503 with the reason."""
-    if drain.stopping:
-        reason: str | None = "The service is stopping."
-    else:
-        reason = await redis.ping() or (None if hub.listening else "The hub does not listen on Redis.")
+    reason = await why_unavailable(redis, hub, drain)
     headers = {"Cache-Control": "no-store"}
     if reason is None:
         return Response(Health(status="ok"), headers=headers)

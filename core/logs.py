@@ -5,18 +5,24 @@ import sys
 from hashlib import sha256
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 from core.settings import Settings
 
 
-def configure(settings: Settings) -> None:
-    """Send all logs to standard error, in the format that is set."""
+def configure(settings: Settings, worker: int | None = None) -> None:
+    """Send all logs to standard error, in the format that is set; each line names the worker, if there are several."""
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
+    if worker is not None:
+
+        def add_worker(_: object, __: str, event: EventDict) -> EventDict:
+            return {**event, "worker": worker}
+
+        shared.append(add_worker)
     renderer: Processor = (
         structlog.processors.JSONRenderer()
         if settings.log_format == "json"

@@ -23,7 +23,7 @@ from litestar_asyncapi import ChannelDefinition
 from core import docs_pages, logs
 from core.assets import Assets
 from core.drain import Drain
-from core.health import health
+from core.health import health, why_unavailable
 from core.http_protocol import http_protocol
 from core.hub import Hub
 from core.origin import LOCALHOST, OriginGuard
@@ -42,6 +42,8 @@ _OTHER_FILES = 256
 _GC_YOUNG, _GC_OLDER = 50_000, 20
 
 _PROTOCOLS: dict[str, type[WebSocketProtocol]] = {"picows": PicowsProtocol, "uvicorn": WebSocketProtocol}
+
+_READY_POLL_SECONDS = 0.05
 
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
@@ -112,7 +114,7 @@ def build_service(
         ],
         request_max_body_size=settings.limits.body_bytes,
         lifespan=[life],
-        state=State({"drain": drain}),
+        state=State({"drain": drain, "why_unavailable": partial(why_unavailable, redis, hub, drain)}),
         logging_config=None,
     )
 
@@ -137,8 +139,12 @@ class Server(uvicorn.Server):
     peer that does not read.
     """
 
-    def __init__(self, app: Litestar, settings: Settings, port: int) -> None:
+    def __init__(
+        self, app: Litestar, settings: Settings, port: int, on_ready: Callable[[], None] | None = None
+    ) -> None:
         super().__init__(server_config(app, settings, port))
+        self._app = app
+        self._on_ready = on_ready
         self._drain: Drain = app.state.drain
         self._leave_seconds = settings.limits.leave_seconds
         self._request_seconds = settings.limits.store_seconds
@@ -150,8 +156,23 @@ class Server(uvicorn.Server):
         else:
             super().handle_exit(sig, frame)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, and tell when `/health` answers 200."""
+        await super().startup(sockets)
+        if self._on_ready is not None:
+            self._telling = asyncio.create_task(self._tell_when_ready(self._on_ready))
+
+    async def _tell_when_ready(self, on_ready: Callable[[], None]) -> None:
+        while await self._app.state.why_unavailable():  # noqa: ASYNC110 - Redis gives no event to wait for
+            await asyncio.sleep(_READY_POLL_SECONDS)
+        on_ready()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """See the clients off, then close."""
+        if sockets is not None:
+            # New clients are for the others that share the port: they need no 503 to find one of those.
+            for server in self.servers:
+                server.close()
         await self._drain.see_off()
         # Until each peer has answered the close frame: a socket that is closed with something unread is reset,
         # and the peer may then never see the frame.
@@ -178,18 +199,61 @@ class Server(uvicorn.Server):
             protocol.transport.abort()
 
 
-def run_service(create_app: Callable[[Settings], Litestar], settings: Settings, port: int) -> int:
+def run_service(
+    create_app: Callable[[Settings], Litestar],
+    settings: Settings,
+    port: int,
+    *,
+    share_port: bool = False,
+    worker: int | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> int:
     """Serve an app until SIGINT or SIGTERM.
+
+    Args:
+        create_app: builds it.
+        settings: of the service.
+        port: where it listens.
+        share_port: let other processes that say so, too, listen there: the kernel gives each a part of the connections.
+        worker: its number among them, for the logs.
+        on_ready: called once, when `/health` answers 200.
 
     Returns:
         The exit code: 0 after a stop by signal, 1 when the service could not start.
     """
-    logs.configure(settings)
+    logs.configure(settings, worker)
     _raise_file_limit(settings.max_connections)
-    server = Server(create_app(settings), settings, port)
+    try:
+        sockets = shared_sockets(settings.host, port) if share_port else None
+    except OSError as error:
+        log.error("port_refused", port=port, reason=error.strerror)
+        return 1
+    server = Server(create_app(settings), settings, port, on_ready)
     _spare_collector()
-    server.run()
+    server.run(sockets)
     return 0 if server.started else 1
+
+
+def shared_sockets(host: str, port: int) -> list[socket.socket]:
+    """Bind a port that is shared, at each address of a host.
+
+    They do not listen yet: connections would come in, and wait until the service has started.
+
+    Raises:
+        OSError: somebody has the port who does not share it, or another user does.
+    """
+    sockets = []
+    # A set: where a name leads to one address twice, a second socket would take a second part of the connections.
+    found = set(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
+    for family, kind, protocol, _, address in found:
+        sockets.append(opened := socket.socket(family, kind, protocol))
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            # As the event loop does for a port that is not shared: the IPv4 address has a socket of its own.
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened.bind(address)
+    return sockets
 
 
 def _raise_file_limit(connections: int) -> None:

@@ -1,11 +1,16 @@
-"""`live-support up`: both services and, if no Redis is given, an embedded one, each in a child process."""
+"""`live-support up`: both services and, if no Redis is given, an embedded one, each in a child process.
+
+Several ChatServers (`--workers`) share one port: the kernel gives each a part of the connections.
+"""
 
 import asyncio
 import errno
 import fcntl
 import os
 import signal
+import socket
 import sys
+from asyncio import Server
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -18,6 +23,8 @@ DATA_DIR = Path(".live-support")
 """Below the current folder; locked while an embedded server writes to it."""
 
 READY_SECONDS = 30
+START_SECONDS = 2
+"""Added for each process: on a single core they start one after the other."""
 STOP_SECONDS = 12
 """Longer than a service takes to see its clients off."""
 
@@ -34,20 +41,20 @@ def service_ports(settings: Settings) -> dict[str, int]:
     return {"chat-server": settings.chat_port, "subscriber": settings.subscriber_port}
 
 
-def up(settings: Settings) -> int:
-    """Run everything until SIGINT or SIGTERM (exit code 0), or until a part fails (1)."""
+def up(settings: Settings, workers: int) -> int:
+    """Run everything, with so many ChatServers, until SIGINT or SIGTERM (exit code 0), or until a part fails (1)."""
     code = 0
     try:
-        asyncio.run(_run(settings))
+        asyncio.run(_run(settings, workers))
     except* UpError as errors:
         print(f"live-support: {errors.exceptions[0]}", file=sys.stderr)
         code = 1
     return code
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, workers: int) -> None:
     children: dict[str, Process] = {}
-    work = asyncio.create_task(_start_and_watch(settings, children))
+    work = asyncio.create_task(_start_and_watch(settings, workers, children))
     _on_signal(work.cancel)
     try:
         with suppress(asyncio.CancelledError):
@@ -67,22 +74,36 @@ def _on_signal(act: Callable[[], object]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, act)
 
 
-async def _start_and_watch(settings: Settings, children: dict[str, Process]) -> None:
+async def _start_and_watch(settings: Settings, workers: int, children: dict[str, Process]) -> None:
     lifeline, _held_until_this_process_ends = os.pipe()
     env = dict(os.environ)
     if settings.redis_url is None:
         env[f"{PREFIX}REDIS_URL"] = await _start_redis(lifeline, children)
-    ports = await _free_ports(settings)
+    ports = await _free_ports(settings, workers)
     for name, port in ports.items():
         env[_port_variable(name)] = str(port)
-    for name in ports:
-        children[name] = await _start(lifeline, "core.cli", name, "--end-with-stdin", env=env)
+    services = {}
+    for name, command in _commands(workers).items():
+        arguments = [*command, "--end-with-stdin", "--say-when-ready"]
+        children[name] = services[name] = await _start(lifeline, "core.cli", *arguments, stdout=PIPE, env=env)
     async with asyncio.TaskGroup() as group:
         for name, child in children.items():
             group.create_task(_watch(name, child))
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
-        await asyncio.gather(*(_ready(name, host, port) for name, port in ports.items()))
-        _announce(host, ports, env[f"{PREFIX}REDIS_URL"] if REDIS in children else None)
+        seconds = READY_SECONDS + START_SECONDS * len(services)
+        await asyncio.gather(*(_ready(name, child, seconds) for name, child in services.items()))
+        _announce(settings.host, ports, workers, env[f"{PREFIX}REDIS_URL"] if REDIS in children else None)
+
+
+def _commands(workers: int) -> dict[str, list[str]]:
+    """What each process of a service is called, and its command."""
+    if workers == 1:
+        chat_servers = {"chat-server": ["chat-server"]}
+    else:
+        chat_servers = {
+            f"chat-server worker {number}": ["chat-server", "--share-port", "--worker", str(number)]
+            for number in range(1, workers + 1)
+        }
+    return {**chat_servers, "subscriber": ["subscriber"]}
 
 
 async def _start_redis(lifeline: int, children: dict[str, Process]) -> str:
@@ -116,20 +137,41 @@ async def _start(lifeline: int, module: str, *arguments: str, **options: Any) ->
     )
 
 
-async def _free_ports(settings: Settings) -> dict[str, int]:
-    """The port of each service; 0 in the settings becomes one that is free now."""
+async def _free_ports(settings: Settings, workers: int) -> dict[str, int]:
+    """The port of each service; 0 in the settings becomes one that is free now. One that is to be shared is held."""
     loop, ports, probes = asyncio.get_running_loop(), {}, []
     for name, port in service_ports(settings).items():
         try:
+            # Not shared, and listening: so it fails if anybody has the port, be it a shared one.
             probe = await loop.create_server(asyncio.Protocol, settings.host, port)
+            probes.append(probe)
+            ports[name] = probe.sockets[0].getsockname()[1]
+            if name == "chat-server" and workers > 1:
+                await _hold(probe, settings.host, ports[name])
         except OSError as error:
             reason = "already in use" if error.errno == errno.EADDRINUSE else error.strerror
             raise UpError(f"{_port_variable(name)}: port {port} on {settings.host}: {reason}") from None
-        probes.append(probe)
-        ports[name] = probe.sockets[0].getsockname()[1]
     for probe in probes:
         probe.close()
     return ports
+
+
+async def _hold(probe: Server, host: str, port: int) -> None:
+    """Bind the port of a probe that still listens, for workers to join, so that no other `up` ever finds it free.
+
+    What is bound does not listen: a socket that does, and accepts nothing, would swallow its part of the connections.
+    """
+    for each in probe.sockets:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    held = await asyncio.get_running_loop().create_server(
+        asyncio.Protocol, host, port, reuse_port=True, start_serving=False
+    )
+    for each in held.sockets:
+        # Needed to bind beside what is left of connections that have ended (TIME_WAIT). But two sockets with it may
+        # bind one port as long as none listens, and the probe of another `up` is to fail on this one.
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        _held_until_this_process_ends = os.dup(each.fileno())
+    held.close()
 
 
 def _port_variable(service: str) -> str:
@@ -142,31 +184,26 @@ async def _watch(name: str, child: Process) -> None:
     raise UpError(f"{name} ended by itself ({how})")
 
 
-async def _ready(name: str, host: str, port: int) -> None:
+async def _ready(name: str, child: Process, seconds: float) -> None:
+    # Each says it for itself: to ask over a port that is shared would be to ask any of them.
+    assert child.stdout is not None  # noqa: S101 - for the type checker
     try:
-        async with asyncio.timeout(READY_SECONDS):
-            while not await _is_healthy(host, port):  # noqa: ASYNC110 - another process gives no event to wait for
-                await asyncio.sleep(0.05)
+        async with asyncio.timeout(seconds):
+            said = await child.stdout.readline()
     except TimeoutError:
-        raise UpError(f"{name} was not healthy within {READY_SECONDS} s") from None
+        raise UpError(f"{name} was not healthy within {seconds:g} s") from None
+    if not said:
+        await _watch(name, child)
 
 
-async def _is_healthy(host: str, port: int) -> bool:
-    try:
-        reader, writer = await asyncio.open_connection(host, port)
-        writer.write(b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        status = await reader.readline()
-        writer.close()
-    except OSError:
-        return False
-    return status.split()[1:2] == [b"200"]
-
-
-def _announce(host: str, ports: dict[str, int], redis_url: str | None) -> None:
+def _announce(host: str, ports: dict[str, int], workers: int, redis_url: str | None) -> None:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     lines = ["Live Support is running; Ctrl-C ends it."]
     for name, port in ports.items():
         base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         lines += [f"  {name:12} {base}", *(f"    {label:10} {base}{path}" for label, path in PAGES.items())]
+        if name == "chat-server" and workers > 1:
+            lines.append(f"    {'workers':10} {workers}")
     if redis_url:
         lines.append(f"  {REDIS} {redis_url}, data in {DATA_DIR}")
     print("\n".join(lines), flush=True)

@@ -257,11 +257,11 @@ class Generator:
         plan = self._plan
         self._chats = [Chat(number) for number in range(plan.chats)]
         base = max(1, round(plan.chats * IDLE_BASE))
-        before = cpu_ns(plan.server_pid)
+        before = sum(map(cpu_ns, plan.server_pids))
         await self._open_some(self._chats[:base])
-        self._rss_base, self._rss_base_count = rss_kib(plan.server_pid), 2 * base
+        self._rss_base, self._rss_base_count = sum(map(rss_kib, plan.server_pids)), 2 * base
         await self._open_some(self._chats[base:])
-        self._joined_ns = cpu_ns(plan.server_pid) - before
+        self._joined_ns = sum(map(cpu_ns, plan.server_pids)) - before
 
     async def _open_some(self, chats: list[Chat]) -> None:
         todo = iter(chats)
@@ -306,7 +306,7 @@ class Generator:
             phase,
             meter.read(),
             joined_ns=self._joined_ns,
-            rss_kib=rss_kib(self._plan.server_pid) - self._rss_base,
+            rss_kib=sum(map(rss_kib, self._plan.server_pids)) - self._rss_base,
             connections=2 * len(self._chats) - self._rss_base_count,
             violations=self._check(),
         )
@@ -431,7 +431,7 @@ class _Meter:
         return (
             now_ns(),
             _count(self._chats),
-            cpu_ns(plan.server_pid),
+            sum(map(cpu_ns, plan.server_pids)),
             cpu_ns(plan.redis_pid) if plan.redis_pid else 0,
             time.process_time_ns(),
             Machine.now(),

@@ -4,11 +4,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from chatbench.peers import OURS, all_peers
+from chatbench.quota import LEAST
 
-Part = Literal["load", "growth"]
+PARTS = ("load", "growth", "workers")
 
 
 @dataclass(kw_only=True)
@@ -23,6 +23,8 @@ class Options:
     rates: list[int]
     growth: list[int]
     growth_rate: int
+    workers: list[int]
+    quota: float
     redis_url: str | None
     json: Path | None
     add: bool
@@ -41,13 +43,16 @@ def parse(arguments: Sequence[str] | None) -> Options:
     if OURS not in given.peers:
         given.peers.insert(0, OURS)
     given.parts = given.parts.split(",")
-    if set(given.parts) - {"load", "growth"}:
-        parser.error("--parts: load, growth, or both")
+    if set(given.parts) - set(PARTS):
+        parser.error(f"--parts: some of {', '.join(PARTS)}")
+    if given.quota and not LEAST <= given.quota <= 1:
+        parser.error(f"--quota: a share of a core, from {LEAST:g} to 1, or 0")
     if given.quick:
-        given.rounds, given.seconds, given.parts = min(given.rounds, 2), min(given.seconds, 1), ["load"]
-        given.rates = given.rates[:1]
+        given.rounds, given.seconds, given.rates = min(given.rounds, 2), min(given.seconds, 1), given.rates[:1]
+        given.parts = [part for part in given.parts if part != "growth"]
     del given.quick
-    if min(given.rounds, given.chats, given.growth_rate, *given.rates, *given.growth) < 1 or given.seconds < 0.2:
+    numbers = [given.rounds, given.chats, given.growth_rate, *given.rates, *given.growth, *given.workers]
+    if min(numbers) < 1 or given.seconds < 0.2:
         parser.error("numbers must be at least 1, --seconds at least 0.2")
     for file in filter(None, (given.json, given.plot)):
         if not file.parent.is_dir():
@@ -74,12 +79,15 @@ def _parser() -> argparse.ArgumentParser:
         "--parts",
         default="load,growth",
         metavar="PARTS",
-        help="load: saturated and paced; growth: idle and paced, with more and more chats (%(default)s)",
+        help="load: saturated and paced; growth: idle and paced, with more and more chats; workers: several processes "
+        "of ours on one port (%(default)s)",
     )
     add("--chats", type=int, default=200, help="under load (%(default)s)")
     add("--rates", type=_numbers, default=[500, 2000, 6000], help="messages a second, paced (500,2000,6000)")
     add("--growth", type=_numbers, default=[10, 100, 1000, 10_000], help="chats (10,100,1000,10000)")
     add("--growth-rate", type=int, default=500, help="messages a second for all of these (%(default)s)")
+    add("--workers", type=_numbers, default=[1, 2], help="processes on one port (1,2)")
+    add("--quota", type=float, default=0.2, help="most of a core that each of them gets; 0: no bound (%(default)s)")
     add("--quick", action="store_true", help="two rounds of a second under load, the lowest rate only")
     add(
         "--redis-url",

@@ -29,7 +29,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     registers: bool
     """Whether a chat begins with `GET /user/join/{userName}`, or with whatever id the client takes."""
     chats: int
-    server_pid: int
+    server_pids: list[int]
+    """More than one where several workers share the port; what they use is added up."""
     redis_pid: int | None
     """None when it is not on this machine."""
     phases: list[Phase]

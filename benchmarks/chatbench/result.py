@@ -66,6 +66,12 @@ class Result:
         ratios = [ours[number] / theirs[number] for number in ours if theirs.get(number)]
         return Range.of(ratios) if ratios else None
 
+    def times(self, peer: str, figure: str, base: str) -> Range | None:
+        """A peer's figure divided by another one of the same round."""
+        values, bases = self._values[peer].get(figure, {}), self._values[peer].get(base, {})
+        ratios = [values[number] / bases[number] for number in values if bases.get(number)]
+        return Range.of(ratios) if ratios else None
+
     def figures(self, prefix: str) -> list[str]:
         """The figures that begin so, in the order in which they were measured."""
         return list(dict.fromkeys(name for all_ in self._values.values() for name in all_ if name.startswith(prefix)))

@@ -8,18 +8,21 @@ from contextlib import ExitStack
 from msgspec import structs
 
 from chatbench.options import Options
-from chatbench.peers import Peer, all_peers
+from chatbench.peers import OURS, Peer, all_peers
 from chatbench.plan import Outcome, Phase, Plan
+from chatbench.quota import missing
 from chatbench.result import Result
 from chatbench.servers import (
     SPARE_FILES,
     BenchError,
     Cores,
     RedisServer,
+    Running,
     load,
     raise_file_limit,
     running,
     running_redis,
+    running_workers,
 )
 
 WARM_MESSAGES = 10_000
@@ -52,18 +55,24 @@ def run(options: Options, tell: Tell) -> Result:
         result = Result(machine=machine, options=vars(options))
         first = result.read(options.json) if options.add and options.json and options.json.exists() else 0
         peers = []
-        for key in options.peers:
+        for key in options.peers if {"load", "growth"} & set(options.parts) else []:
             peer = all_peers()[key]
             if peer.missing:
                 result.skipped[key] = peer.missing
                 tell(f"{peer.label}: skipped, {peer.missing}")
             else:
                 peers.append(peer)
+        if "workers" in options.parts and options.quota and (why := missing()):
+            options.quota = 0
+            tell(f"workers: CPU a message only, {why}")
         turns = _Turns(options, redis_server, cores, result, tell)
         for number in range(first, first + options.rounds):
             for peer in peers:
                 if "load" in options.parts:
                     turns.load(peer, number)
+            if "workers" in options.parts:
+                for count in options.workers:
+                    turns.share(count, number)
         if "growth" in options.parts:
             # Opening ten thousand chats takes minutes for all together.
             for number in range(first, first - (-options.rounds // 3)):
@@ -108,6 +117,16 @@ class _Turns:
             self._result.add(peer.key, number, outcome, f"@{name}:{chats}")
             self._say(peer, number, outcome)
 
+    def share(self, count: int, number: int) -> None:
+        """As much as so many workers can do on one port, each with its quota."""
+        phase = self._warmed(Phase(kind="saturated", seconds=self._options.seconds))
+        self._tell(f"{count} x {all_peers()[OURS].label} ...")
+        self._redis.clear()
+        with running_workers(count, self._options.quota, self._redis, self._cores) as server:
+            for outcome in load(server, self._plan(server, self._options.chats, [phase]), self._cores):
+                self._result.add(OURS, number, outcome, f"@workers:{count}")
+                self._say(server.peer, number, outcome)
+
     def _warmed(self, phase: Phase) -> Phase:
         return structs.replace(phase, warm_messages=WARM_MESSAGES, warm_seconds=self._warm_seconds)
 
@@ -115,15 +134,17 @@ class _Turns:
         self._tell(f"{peer.label} ...")
         self._redis.clear()
         with running(peer, self._redis, self._cores) as server:
-            plan = Plan(
-                port=server.port,
-                registers=peer.registers,
-                chats=chats,
-                server_pid=server.pid,
-                redis_pid=self._redis.pid,
-                phases=phases,
-            )
-            return load(server, plan, self._cores)
+            return load(server, self._plan(server, chats, phases), self._cores)
+
+    def _plan(self, server: Running, chats: int, phases: list[Phase]) -> Plan:
+        return Plan(
+            port=server.port,
+            registers=server.peer.registers,
+            chats=chats,
+            server_pids=server.pids,
+            redis_pid=self._redis.pid,
+            phases=phases,
+        )
 
     def _say(self, peer: Peer, number: int, outcome: Outcome) -> None:
         text = f"round {number + 1}, {peer.label}, {outcome.chats} chats, {outcome.kind}"

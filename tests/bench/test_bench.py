@@ -13,6 +13,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
 
 from chatbench.options import parse
 from chatbench.plan import Outcome, Phase, Plan, decode_answers
+from chatbench.quota import missing
 from tests.support import free_port
 
 ROOT = Path(__file__).parent.parent.parent / "benchmarks"
@@ -51,6 +52,35 @@ async def test_a_run_measures_and_verifies(tmp_path: Path) -> None:
     # Whatever this machine does meanwhile: to pass frames on costs less than to keep all promises.
     assert result["ours_divided_by"]["floor"]["median"] > 1
     assert plot.stat().st_size > 10_000
+
+
+async def test_workers_are_measured_together(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    small = ["--parts", "workers", "--rounds", 1, "--seconds", 0.3, "--chats", 4, "--workers", "1,2"]
+    code, out, err = await run(ROOT / "bench.py", *small, "--json", file)
+    assert code == 0, out + err
+    assert "Every message came to both participants, once, in one order." in out
+
+    result = json.loads(file.read_text("utf-8"))
+    figures = result["figures"]["ours"]
+    for workers in (1, 2):
+        assert figures[f"cpu_us@workers:{workers}"]["median"] > 0
+        assert figures[f"redis_us@workers:{workers}"]["median"] > 0
+    limited = result["options"]["quota"] > 0
+    assert limited is (missing() is None)
+    assert limited is ("messages/s" in out)
+    if limited:
+        # Both together, or one would be at the double of its quota.
+        shares = {workers: figures[f"server_share@workers:{workers}"]["median"] / workers for workers in (1, 2)}
+        assert max(shares.values()) < 1.5 * result["options"]["quota"]
+
+
+async def test_workers_without_a_quota_have_no_rates(tmp_path: Path) -> None:
+    small = ["--parts", "workers", "--rounds", 1, "--seconds", 0.3, "--chats", 4, "--workers", "2", "--quota", 0]
+    code, out, err = await run(ROOT / "bench.py", *small, "--json", tmp_path / "result.json")
+    assert code == 0, out + err
+    assert "2 workers" in out
+    assert "times" not in out
 
 
 def to_all(members: list[WSTransport], frame: bytes, _: int) -> None:
@@ -130,7 +160,7 @@ async def test_the_generator_notices_a_broken_promise(deliver: Deliver, noticed:
         port=port,
         registers=False,
         chats=1,
-        server_pid=os.getpid(),
+        server_pids=[os.getpid()],
         redis_pid=None,
         phases=phases,
         settle_seconds=0.5,
@@ -154,7 +184,16 @@ def test_ours_is_always_measured() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--peers", "apache"], ["--parts", "all"], ["--rounds", "0"], ["--json", "/nowhere/result.json"]]
+    "arguments",
+    [
+        ["--peers", "apache"],
+        ["--parts", "all"],
+        ["--rounds", "0"],
+        ["--workers", "1,0"],
+        ["--quota", "2"],
+        ["--quota", "0.01"],
+        ["--json", "/nowhere/result.json"],
+    ],
 )
 def test_a_wrong_option_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):

