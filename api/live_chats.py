@@ -93,12 +93,12 @@ class LiveChats:
     async def _withdraw(self, chat_id: str, participant: Participant, connection_id: str) -> None:
         loop = asyncio.get_running_loop()
         chat_ends = loop.time() + self._settings.chat_ttl_seconds
-        while loop.time() < chat_ends:
+        while (remaining := chat_ends - loop.time()) > 0:
             try:
-                await self._store.leave(chat_id, participant, connection_id)
+                # With patience it is in front of whoever comes again as soon as Redis is back.
+                await self._store.leave(chat_id, participant, connection_id, patience=remaining)
                 return
-            except Unavailable:
-                # Soon, for whoever had the connection comes again as soon as Redis is back.
+            except Unavailable:  # at once, so Redis takes no writes
                 await asyncio.sleep(_WITHDRAW_SECONDS)
 
     @asynccontextmanager

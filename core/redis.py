@@ -72,8 +72,14 @@ class Redis:
         """
         self.submit_packed(pack(*arguments), on_reply)
 
-    def submit_packed(self, packed: bytes, on_reply: OnReply) -> None:
-        """Run a command that is packed already, as `submit` does."""
+    def submit_packed(self, packed: bytes, on_reply: OnReply, patience: float | None = None) -> None:
+        """Run a command that is packed already, as `submit` does.
+
+        Args:
+            packed: the command.
+            on_reply: as in `submit`.
+            patience: seconds until the deadline, also while Redis is away: for what is to happen even then.
+        """
         if self._tasks is None:
             self.start()
         if self._closed:
@@ -85,9 +91,10 @@ class Redis:
             on_reply(Unavailable("The server is overloaded, try again later."))
             return
         now = self._loop.time()
-        # While Redis is known to be away nobody is kept waiting for long.
-        seconds = _AWAY_SECONDS if self._away else self._limits.store_seconds
-        command = Command(packed, on_reply, now, now + seconds, lasting=True)
+        if patience is None:
+            # While Redis is known to be away nobody is kept waiting for long.
+            patience = _AWAY_SECONDS if self._away else self._limits.store_seconds
+        command = Command(packed, on_reply, now, now + patience, lasting=True)
         if connection is None:
             self._waiting.append(command)
         elif self._held or self._behind:
@@ -95,10 +102,15 @@ class Redis:
         else:
             connection.send(command)
 
-    def run(self, *arguments: Argument) -> "asyncio.Future[Any]":
-        """Run a command; the future gives the reply, or raises as `submit` says."""
+    def run(self, *arguments: Argument, patience: float | None = None) -> "asyncio.Future[Any]":
+        """Run a command; the future gives the reply, or raises as `submit` says.
+
+        Args:
+            arguments: as in `submit`.
+            patience: as in `submit_packed`.
+        """
         future = asyncio.get_running_loop().create_future()
-        self.submit(arguments, partial(_settle, future))
+        self.submit_packed(pack(*arguments), partial(_settle, future), patience)
         return future
 
     async def run_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:

@@ -171,9 +171,12 @@ class ChatStore:
             raise ChatGone
         return support_id.decode() if support_id else None
 
-    async def leave(self, chat_id: str, participant: Participant, connection_id: str) -> None:
-        """Take a connection off the chat's list."""
-        await self._redis.run("ZREM", chat_keys(chat_id).connections, f"{participant}:{connection_id}")
+    async def leave(
+        self, chat_id: str, participant: Participant, connection_id: str, *, patience: float | None = None
+    ) -> None:
+        """Take a connection off the chat's list, with so many seconds of patience for a Redis that is away."""
+        member = f"{participant}:{connection_id}"
+        await self._redis.run("ZREM", chat_keys(chat_id).connections, member, patience=patience)
 
 
 class Writer:

@@ -176,6 +176,21 @@ async def test_what_was_refused_while_redis_was_away_does_not_happen_later(
     assert await client.lrange("live-support:test", 0, -1) == [b"taken"]
 
 
+async def test_with_patience_a_command_outlasts_that_redis_is_away_and_is_in_front_of_what_comes_later(
+    hasty: Redis, proxy: Proxy, client: Client
+) -> None:
+    await hasty.run("PING")
+    proxy.refuse()
+    patient = hasty.run("RPUSH", "live-support:test", "patient", patience=100 * UNIT)
+    for _ in range(2):  # the second knows that Redis is away
+        with pytest.raises(Unavailable):
+            await hasty.run("RPUSH", "live-support:test", "refused")
+    last = hasty.run("RPUSH", "live-support:test", "last", patience=100 * UNIT)
+    proxy.heal()
+    assert (await patient, await last) == (1, 2)
+    assert await client.lrange("live-support:test", 0, -1) == [b"patient", b"last"]
+
+
 async def test_a_command_after_the_end_is_unavailable(settings: Settings) -> None:
     redis = Redis(settings)
     await redis.run("PING")
