@@ -2,9 +2,10 @@
 -- ARGV  1 connection  2 participant  3 userId  4 given supportId, or ''  5 token hash, or ''
 --       6 args of Joined, to append on a first Join  7 new supportId  8 supportUserName, or ''
 --       9 chat TTL in ms  10 waiting TTL in ms  11 connections per participant
---       12 the Support's agent, or ''
+--       12 the Support's agent, or ''  13 most bytes of a log that comes with the reply
 -- Returns {'gone' | 'forbidden' | 'claimed' | 'unnamed'}
---      or {'first' | 'again', supportId, supportUserName, 'joined' | '' (the User), TTL in ms, kind, body, kind, body ...}
+--      or {'first' | 'again', supportId, supportUserName, 'joined' | '' (the User), TTL in ms, offset,
+--          kind, body, kind, body ...}; of a larger log no entry, but the offset up to which it is to be read
 -- A repeated call of the same connection gets the same answer and appends nothing; so does a Support whose first
 -- Join was answered into a lost connection, and who comes again under the same name (and, with tokens, is the same agent).
 
@@ -71,9 +72,16 @@ end
 local ttl = (support == '' and joined ~= '') and ARGV[10] or ARGV[9]
 renew(ttl)
 
-local reply = {first and 'first' or 'again', support, support_name, joined ~= '' and 'joined' or '', tonumber(ttl)}
-for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
-  reply[#reply + 1] = entry[2][1]
-  reply[#reply + 1] = entry[2][2]
+local size = redis.call('HMGET', KEYS[1], 'offset', 'bytes')
+local offset = tonumber(size[1])
+local reply = {
+  first and 'first' or 'again', support, support_name, joined ~= '' and 'joined' or '', tonumber(ttl), offset,
+}
+-- An entry costs some 100 bytes besides its message.
+if tonumber(size[2] or 0) + 100 * offset <= tonumber(ARGV[13]) then
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
+    reply[#reply + 1] = entry[2][1]
+    reply[#reply + 1] = entry[2][2]
+  end
 end
 return reply

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis as Client
 
+from core.hub import Hub
 from core.keys import chat_keys
 from core.redis import Redis
 from core.settings import Limits, Settings
@@ -19,6 +20,16 @@ from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, Forbidden, Invali
 from schemas.messages import StoredMessage
 from tests.chats import VIKA, Chat, hex_id
 from tests.support import DEADLINE, replace
+
+
+class Ignoring:
+    """A listener that nobody asks what it has heard."""
+
+    def publication(self, payload: bytes) -> None:
+        pass
+
+    def missed(self) -> None:
+        pass
 
 
 @pytest.fixture
@@ -97,6 +108,26 @@ async def test_a_support_with_another_id_than_the_chats_is_forbidden(chat: Chat)
     await chat.join_support()
     with pytest.raises(Forbidden):
         await chat.join_support("s2", support_id=hex_id(7))
+
+
+@pytest.mark.given(chat_max_messages=10_000)
+async def test_tabs_that_join_a_full_chat_at_once_do_not_cost_the_connection(
+    store: ChatStore, core_redis: Redis, settings: Settings
+) -> None:
+    """With subscriptions Redis lets it owe 32 MB; these histories are 64 MB."""
+    hub = Hub(core_redis, settings)
+    chat = await Chat.open(store)
+    hub.subscribe(chat_keys(chat.chat_id).live, Ignoring(), sharded=True)
+    for begin in range(0, 2000, 100):
+        await asyncio.gather(*(chat.say(f"{number:03}" + "x" * 3900) for number in range(begin, begin + 100)))
+    connection = await core_redis.run("CLIENT", "ID")
+    snapshots = await asyncio.gather(*(chat.join_user(f"u{number}") for number in range(8)))
+    assert await core_redis.run("CLIENT", "ID") == connection
+    log = await chat.log()
+    assert len(log) > 2000
+    for snapshot in snapshots:
+        assert snapshot.entries == log[: snapshot.offset]
+        assert snapshot.offset > 2000
 
 
 async def test_a_first_support_needs_a_name(chat: Chat) -> None:
