@@ -90,6 +90,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """So many malformed frames one after the other close the connection."""
     connections_per_participant: int = 5
     """Tabs of one participant in one chat; the oldest makes room."""
+    replaced_connections: int = 1000
+    """So many in one chat; then no more is let in until one leaves. Each is an entry of the chat's log."""
     outbox_frames: int = 256
     """Frames waiting for one connection; more means a slow consumer."""
     outbox_bytes: int = 1024 * 1024

@@ -22,6 +22,8 @@ _WHOLE_LOG_BYTES = 16 * 1024
 _PIECE_ENTRIES = 20
 _PIECES_AT_ONCE = 32
 
+_Outcome = Literal[b"gone", b"forbidden", b"claimed", b"unnamed", b"crowded", b"first", b"again"]
+
 
 class Entry(NamedTuple):
     """One entry of a chat's log.
@@ -99,6 +101,7 @@ class ChatStore:
             Forbidden: the ids or the token are not the chat's.
             AlreadyClaimed: another Support is there.
             InvalidFrame: a first Support without a name.
+            ChatFull: too many connections of this chat have replaced others.
         """
         reply = await self._join(
             chat_keys(chat_id),
@@ -115,8 +118,9 @@ class ChatStore:
             self._settings.limits.connections_per_participant,
             attempt.agent_id,
             _WHOLE_LOG_BYTES,
+            self._settings.limits.replaced_connections,
         )
-        outcome: Literal[b"gone", b"forbidden", b"claimed", b"unnamed", b"first", b"again"] = reply[0]
+        outcome: _Outcome = reply[0]
         match outcome:
             case b"gone":
                 raise ChatGone
@@ -126,6 +130,8 @@ class ChatStore:
                 raise AlreadyClaimed("Another agent has this chat.", close=CloseCode.ALREADY_CLAIMED)
             case b"unnamed":
                 raise InvalidFrame("The first Join of a Support needs supportUserName.")
+            case b"crowded":
+                raise ChatFull("This chat has had too many connections.", close=CloseCode.TRY_AGAIN_LATER)
         _, support_id, support_user_name, joined, ttl_ms, offset, *log = reply
         if log:
             bodies = zip(log[::2], log[1::2], strict=True)

@@ -16,7 +16,7 @@ from core.redis import Redis
 from core.settings import Limits, Settings
 from core.store import ChatStore, Entry
 from schemas.codec import encode
-from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, Forbidden, InvalidFrame
+from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, CloseCode, Forbidden, InvalidFrame
 from schemas.messages import StoredMessage
 from tests.chats import VIKA, Chat, hex_id
 from tests.support import DEADLINE, replace
@@ -205,6 +205,23 @@ async def test_connections_that_have_left_take_no_room(small_chat: Chat) -> None
         await small_chat.join_user(connection)
         await small_chat.store.leave(small_chat.chat_id, "User", connection)
     assert await replaced_in(small_chat) == []
+
+
+async def test_a_log_does_not_grow_for_ever_by_connections_that_come_and_replace_others(
+    core_redis: Redis, settings: Settings
+) -> None:
+    limits = Limits(connections_per_participant=1, replaced_connections=10)
+    chat = await Chat.open(ChatStore(core_redis, replace(settings, limits=limits)))
+    joined = [f"u{number}" for number in range(10)]
+    for connection in joined:
+        await chat.join_user(connection)
+    with pytest.raises(ChatFull) as refused:
+        await chat.join_user("one too many")
+    assert refused.value.close == CloseCode.TRY_AGAIN_LATER
+    assert await replaced_in(chat) == [connection.encode() for connection in joined[:-1]]
+    await chat.say("Those who are in go on.")
+    await chat.store.leave(chat.chat_id, "User", joined[-1])
+    await chat.join_user("one when there is room")
 
 
 # Talking.
