@@ -147,7 +147,7 @@ class LiveChat:
     @property
     def furthest(self) -> int:
         """The highest cursor here."""
-        return max((member.cursor or 0 for member in self.members), default=0)
+        return max([member.cursor or 0 for member in self.members], default=0)
 
     def check_offset(self, offset: int | None, *, furthest: int) -> None:
         """Compare the chat in Redis with what was delivered here.

@@ -19,6 +19,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 from litestar_asyncapi import ChannelDefinition
+from uvicorn.config import STARTUP_FAILURE
 
 from core import docs_pages, logs
 from core.assets import Assets
@@ -32,6 +33,7 @@ from core.problems import problems_plugin
 from core.redis import Redis
 from core.security_headers import SecurityHeaders
 from core.settings import Settings
+from core.tasks import Tasks
 from core.websocket import WebSocketProtocol
 
 log = structlog.get_logger()
@@ -145,6 +147,7 @@ class Server(uvicorn.Server):
         super().__init__(server_config(app, settings, port))
         self._app = app
         self._on_ready = on_ready
+        self._tasks = Tasks()
         self._drain: Drain = app.state.drain
         self._leave_seconds = settings.limits.leave_seconds
         self._request_seconds = settings.limits.store_seconds
@@ -160,7 +163,7 @@ class Server(uvicorn.Server):
         """Begin to serve, and tell when `/health` answers 200."""
         await super().startup(sockets)
         if self._on_ready is not None:
-            self._telling = asyncio.create_task(self._tell_when_ready(self._on_ready))
+            self._tasks.spawn(self._tell_when_ready(self._on_ready))
 
     async def _tell_when_ready(self, on_ready: Callable[[], None]) -> None:
         while await self._app.state.why_unavailable():  # noqa: ASYNC110 - Redis gives no event to wait for
@@ -189,6 +192,7 @@ class Server(uvicorn.Server):
         finally:
             cutting_off.cancel()
             self._cut_off()
+            await self._tasks.close()
 
     def _open_sockets(self) -> list[Any]:
         kinds = (WebSocketProtocol, DirectTransport)
@@ -219,7 +223,8 @@ def run_service(
         on_ready: called once, when `/health` answers 200.
 
     Returns:
-        The exit code: 0 after a stop by signal, 1 when the service could not start.
+        The exit code: 0 after a stop by signal. When the service could not start it is uvicorn's, 3, with which uvicorn
+        may exit by itself.
     """
     logs.configure(settings, worker)
     _raise_file_limit(settings.max_connections)
@@ -227,11 +232,11 @@ def run_service(
         sockets = shared_sockets(settings.host, port) if share_port else None
     except OSError as error:
         log.error("port_refused", port=port, reason=error.strerror)
-        return 1
+        return STARTUP_FAILURE
     server = Server(create_app(settings), settings, port, on_ready)
     _spare_collector()
     server.run(sockets)
-    return 0 if server.started else 1
+    return 0 if server.started else STARTUP_FAILURE
 
 
 def shared_sockets(host: str, port: int) -> list[socket.socket]:

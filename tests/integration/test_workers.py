@@ -257,7 +257,7 @@ def test_only_who_says_so_shares_a_port(alone: Callable[..., Alone], command: st
 
     first = alone(port, command).ready()
     second = alone(port, command, "--share-port")
-    assert second.process.wait(DEADLINE_SECONDS) == 1
+    assert second.process.wait(DEADLINE_SECONDS) == 3
     assert "port_refused" in second.log.read_text()
     assert "Traceback" not in second.log.read_text()
     assert first.end() == 0
