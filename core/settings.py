@@ -95,7 +95,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     outbox_frames: int = 256
     """Frames waiting for one connection; more means a slow consumer."""
     outbox_bytes: int = 1024 * 1024
-    """Characters waiting for one connection; a single larger frame still passes."""
+    """Bytes waiting for one connection; a single larger frame still passes."""
     send_buffer_bytes: int = 128 * 1024
     """What the kernel holds for a peer (Linux doubles it): at a round trip of 0.1 s some 1..2 MB/s."""
     send_seconds: float = 5
