@@ -90,10 +90,12 @@ class Limits(Struct, frozen=True, kw_only=True):
     """So many malformed frames one after the other close the connection."""
     connections_per_participant: int = 5
     """Tabs of one participant in one chat; the oldest makes room."""
+    replaced_connections: int = 1000
+    """So many in one chat; then no more is let in until one leaves. Each is an entry of the chat's log."""
     outbox_frames: int = 256
     """Frames waiting for one connection; more means a slow consumer."""
     outbox_bytes: int = 1024 * 1024
-    """Characters waiting for one connection; a single larger frame still passes."""
+    """Bytes waiting for one connection; a single larger frame still passes."""
     send_buffer_bytes: int = 128 * 1024
     """What the kernel holds for a peer (Linux doubles it): at a round trip of 0.1 s some 1..2 MB/s."""
     send_seconds: float = 5

@@ -1,6 +1,8 @@
 """ChatStore: what Redis holds of the chats. One script per operation; the log is the truth."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
@@ -11,8 +13,16 @@ from core.redis import PreparedCall, Redis
 from core.resp import OnReply
 from core.settings import Settings
 from schemas.codec import encode
-from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, CloseCode, Forbidden, InvalidFrame
+from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, CloseCode, Forbidden, InvalidFrame, Unavailable
 from schemas.messages import Participant
+
+# Redis cuts a connection with subscriptions when more than 32 MB of replies wait on it, and a few tabs that join a full
+# chat at once would be enough. So a long log comes in pieces, not too many at a time in all.
+_WHOLE_LOG_BYTES = 16 * 1024
+_PIECE_ENTRIES = 20
+_PIECES_AT_ONCE = 32
+
+_Outcome = Literal[b"gone", b"forbidden", b"claimed", b"unnamed", b"crowded", b"first", b"again"]
 
 
 class Entry(NamedTuple):
@@ -77,19 +87,21 @@ class ChatStore:
         self._open = redis.script("chat", "open")
         self._join = redis.script("chat", "join")
         self._append = redis.script("chat", "timestamp", "append")
+        self._pieces = asyncio.Semaphore(_PIECES_AT_ONCE)
 
     async def open(self, chat_id: str, *, user_id: str, username: str, token: str | None = None) -> None:
         """Open a chat for a user; with a token, every `Join` of the User needs it."""
         await self._open(chat_keys(chat_id), user_id, username, _hashed(token), self._settings.chat_ttl_ms)
 
     async def join(self, chat_id: str, attempt: JoinAttempt) -> Snapshot:
-        """Let a connection join, and read the chat in the same step.
+        """Let a connection join, and read the chat as it is in that step.
 
         Raises:
             ChatGone: unknown or expired.
             Forbidden: the ids or the token are not the chat's.
             AlreadyClaimed: another Support is there.
             InvalidFrame: a first Support without a name.
+            ChatFull: too many connections of this chat have replaced others.
         """
         reply = await self._join(
             chat_keys(chat_id),
@@ -105,8 +117,10 @@ class ChatStore:
             self._settings.waiting_ttl_ms,
             self._settings.limits.connections_per_participant,
             attempt.agent_id,
+            _WHOLE_LOG_BYTES,
+            self._settings.limits.replaced_connections,
         )
-        outcome: Literal[b"gone", b"forbidden", b"claimed", b"unnamed", b"first", b"again"] = reply[0]
+        outcome: _Outcome = reply[0]
         match outcome:
             case b"gone":
                 raise ChatGone
@@ -116,18 +130,36 @@ class ChatStore:
                 raise AlreadyClaimed("Another agent has this chat.", close=CloseCode.ALREADY_CLAIMED)
             case b"unnamed":
                 raise InvalidFrame("The first Join of a Support needs supportUserName.")
-        _, support_id, support_user_name, joined, ttl_ms, *log = reply
+            case b"crowded":
+                raise ChatFull("This chat has had too many connections.", close=CloseCode.TRY_AGAIN_LATER)
+        _, support_id, support_user_name, joined, ttl_ms, offset, *log = reply
+        if log:
+            bodies = zip(log[::2], log[1::2], strict=True)
+            entries = [Entry(number, kind, body) for number, (kind, body) in enumerate(bodies, start=1)]
+        else:
+            entries = await self._read(chat_id, 1, f"{offset}-1")
+            if len(entries) < offset:
+                raise ChatGone
         return Snapshot(
             first=outcome == b"first",
             support_id=support_id.decode() or None,
             support_user_name=support_user_name.decode(),
             user_joined=bool(joined),
             ttl_ms=ttl_ms,
-            entries=[
-                Entry(offset, kind, body)
-                for offset, (kind, body) in enumerate(zip(log[::2], log[1::2], strict=True), start=1)
-            ],
+            entries=entries,
         )
+
+    @asynccontextmanager
+    async def _may_read(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._settings.limits.store_seconds):
+                await self._pieces.acquire()
+        except TimeoutError:
+            raise Unavailable("The server cannot read anything now, try again later.") from None
+        try:
+            yield
+        finally:
+            self._pieces.release()
 
     def writer(self, chat_id: str, connection_id: str, participant: Participant) -> "Writer":
         """Let a connection that has joined write messages."""
@@ -147,8 +179,17 @@ class ChatStore:
 
     async def entries_after(self, chat_id: str, offset: int) -> list[Entry]:
         """Read the log from behind an offset on."""
-        entries = await self._redis.run("XRANGE", chat_keys(chat_id).log, f"{offset + 1}-0", "+")
-        return [Entry(int(entry_id.partition(b"-")[0]), kind, body) for entry_id, (kind, body) in entries]
+        return await self._read(chat_id, offset + 1, "+")
+
+    async def _read(self, chat_id: str, first: int, last: str) -> list[Entry]:
+        entries: list[Entry] = []
+        while True:
+            start = f"{first + len(entries)}-0"
+            async with self._may_read():
+                piece = await self._redis.run("XRANGE", chat_keys(chat_id).log, start, last, "COUNT", _PIECE_ENTRIES)
+            entries += [Entry(int(entry_id.partition(b"-")[0]), kind, body) for entry_id, (kind, body) in piece]
+            if len(piece) < _PIECE_ENTRIES:
+                return entries
 
     async def offsets(self, chat_ids: Sequence[str]) -> list[int | None]:
         """Read the last offset of each chat, None where the chat is gone."""

@@ -11,7 +11,7 @@ ChatError                    a frame or a join was refused; has an `Error` code,
  ├── NotWaiting              not_waiting
  ├── RateLimited             rate_limited     says when to try again
  ├── TooLarge                too_large
- ├── ChatFull                chat_full
+ ├── ChatFull                chat_full        closes with 1013 on a `Join`
  └── Unavailable             unavailable      closes with 1013 on a `Join`
 ChatGone                     the chat is unknown or expired: `ChatExpired`, then 4510
 NotAuthenticated             an agent without a valid token: closes with 4501
@@ -145,7 +145,7 @@ class TooLarge(ChatError):
 
 
 class ChatFull(ChatError):
-    """Raised when a chat holds as much as a chat may."""
+    """Raised when a chat holds as much as a chat may, or too many connections have replaced others in it."""
 
     code = "chat_full"
 

@@ -10,15 +10,26 @@ import msgspec
 import pytest
 from redis.asyncio import Redis as Client
 
+from core.hub import Hub
 from core.keys import chat_keys
 from core.redis import Redis
 from core.settings import Limits, Settings
 from core.store import ChatStore, Entry
 from schemas.codec import encode
-from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, Forbidden, InvalidFrame
+from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, CloseCode, Forbidden, InvalidFrame
 from schemas.messages import StoredMessage
 from tests.chats import VIKA, Chat, hex_id
 from tests.support import DEADLINE, replace
+
+
+class Ignoring:
+    """A listener that nobody asks what it has heard."""
+
+    def publication(self, payload: bytes) -> None:
+        pass
+
+    def missed(self) -> None:
+        pass
 
 
 @pytest.fixture
@@ -99,6 +110,26 @@ async def test_a_support_with_another_id_than_the_chats_is_forbidden(chat: Chat)
         await chat.join_support("s2", support_id=hex_id(7))
 
 
+@pytest.mark.given(chat_max_messages=10_000)
+async def test_tabs_that_join_a_full_chat_at_once_do_not_cost_the_connection(
+    store: ChatStore, core_redis: Redis, settings: Settings
+) -> None:
+    """With subscriptions Redis lets it owe 32 MB; these histories are 64 MB."""
+    hub = Hub(core_redis, settings)
+    chat = await Chat.open(store)
+    hub.subscribe(chat_keys(chat.chat_id).live, Ignoring(), sharded=True)
+    for begin in range(0, 2000, 100):
+        await asyncio.gather(*(chat.say(f"{number:03}" + "x" * 3900) for number in range(begin, begin + 100)))
+    connection = await core_redis.run("CLIENT", "ID")
+    snapshots = await asyncio.gather(*(chat.join_user(f"u{number}") for number in range(8)))
+    assert await core_redis.run("CLIENT", "ID") == connection
+    log = await chat.log()
+    assert len(log) > 2000
+    for snapshot in snapshots:
+        assert snapshot.entries == log[: snapshot.offset]
+        assert snapshot.offset > 2000
+
+
 async def test_a_first_support_needs_a_name(chat: Chat) -> None:
     with pytest.raises(InvalidFrame):
         await chat.join_support(name="")
@@ -174,6 +205,23 @@ async def test_connections_that_have_left_take_no_room(small_chat: Chat) -> None
         await small_chat.join_user(connection)
         await small_chat.store.leave(small_chat.chat_id, "User", connection)
     assert await replaced_in(small_chat) == []
+
+
+async def test_a_log_does_not_grow_for_ever_by_connections_that_come_and_replace_others(
+    core_redis: Redis, settings: Settings
+) -> None:
+    limits = Limits(connections_per_participant=1, replaced_connections=10)
+    chat = await Chat.open(ChatStore(core_redis, replace(settings, limits=limits)))
+    joined = [f"u{number}" for number in range(10)]
+    for connection in joined:
+        await chat.join_user(connection)
+    with pytest.raises(ChatFull) as refused:
+        await chat.join_user("one too many")
+    assert refused.value.close == CloseCode.TRY_AGAIN_LATER
+    assert await replaced_in(chat) == [connection.encode() for connection in joined[:-1]]
+    await chat.say("Those who are in go on.")
+    await chat.store.leave(chat.chat_id, "User", joined[-1])
+    await chat.join_user("one when there is room")
 
 
 # Talking.
