@@ -19,7 +19,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 TTL = 20 * UNIT
 SLACK = 10 * UNIT
 EARLY, LATE = 0.06, 0.02
-"""Messages are sent so many seconds around the end of the chat; more of them before, for they take a while."""
+"""Messages are sent so many seconds around the end of the chat; more of them before, for they take a while. On a busy
+machine they take longer: as long as not one has come in time, the next are sent earlier."""
+MOST_RACES = 4
+"""Of one chat; otherwise those with the most luck would take as long as all others together."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -33,8 +36,13 @@ async def test_f17_messages_race_the_expiry(system: System, rows: list[Row], pla
     races = 1000 if plan.seconds else 50
     async with scenario(system, rows, "F17", f"{races} messages within 60 ms of the expiry", plan=plan) as run:
         run.chats_end = True
-        while races > 0:
-            races -= sum(await asyncio.gather(*(race(run, number) for number in range(min(50, races)))))
+        early, won = EARLY, 0
+        while races > 0 or not won:
+            results = await asyncio.gather(*(race(run, number, early) for number in range(min(50, max(races, 10)))))
+            races -= sum(map(len, results))
+            won += sum(map(sum, results))
+            if not won:
+                early *= 2
     told = {event.chat: event.at for event in run.recorder.events if isinstance(event, Expired)}
     sent = {event.token: event.at for event in run.recorder.events if isinstance(event, Sent)}
     echoed = [event for event in run.recorder.events if isinstance(event, Echoed)]
@@ -51,19 +59,19 @@ async def test_f17_messages_race_the_expiry(system: System, rows: list[Row], pla
     assert len(echoed) > len(last)  # some of the races were won
 
 
-async def race(run: Run, number: int) -> int:
-    """Talk at the last moment for as long as that succeeds; returns the number of attempts."""
+async def race(run: Run, number: int, early: float) -> list[bool]:
+    """Talk at the last moment as long as that succeeds, but a few times at most; returns what came in time."""
     user = await run.crowd.register(f"User {number}")
     chat = await run.crowd.enter(lambda: run.crowd.user_chat(user))
     try:
         await run.crowd.say(chat)
-        attempts = 0
-        while chat.ended is None:
+        won: list[bool] = []
+        while chat.ended is None and len(won) < MOST_RACES:
             # The chat is about to expire, or has just done so.
-            await asyncio.sleep(TTL + random.uniform(-EARLY, LATE))  # noqa: S311
-            attempts += 1
-            await run.crowd.say(chat)
-        return attempts
+            await asyncio.sleep(TTL + random.uniform(-early, LATE))  # noqa: S311
+            won.append(await run.crowd.say(chat))
+        await run.until(lambda: chat.ended is not None)
+        return won
     finally:
         await chat.aclose()
 

@@ -134,11 +134,11 @@ async def test_all_keys_of_a_script_are_in_one_slot(
     calls: list[Sequence[str]] = []
     submit = core.redis.Redis.submit_packed
 
-    def recorded(redis: core.redis.Redis, packed: bytes, on_reply: OnReply) -> None:
+    def recorded(redis: core.redis.Redis, packed: bytes, on_reply: OnReply, patience: float | None = None) -> None:
         arguments = unpacked(packed)
         if arguments[0] == "EVALSHA":
             calls.append(arguments[3 : 3 + int(arguments[2])])
-        submit(redis, packed, on_reply)
+        submit(redis, packed, on_reply, patience)
 
     monkeypatch.setattr(core.redis.Redis, "submit_packed", recorded)
     await converse(chat_server, subscriber_service)
