@@ -136,8 +136,11 @@ class LiveChat:
                 self._dirty = False
                 cursors = [member.cursor for member in self.members if member.cursor is not None]
                 if cursors:
-                    for entry in await self._store.entries_after(self.chat_id, min(cursors)):
+                    # A piece at a time, so that whoever takes what it gets is no slow consumer of much at once.
+                    entries = await self._store.entries_after(self.chat_id, min(cursors))
+                    for entry in entries:
                         self._deliver(*entry)
+                    self._dirty |= bool(entries)
         except Unavailable:
             # `check_offset` finds the gap again when Redis is back.
             log.warning("repair_failed", chat=short(self.chat_id))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
@@ -19,8 +20,8 @@ from schemas.messages import Participant
 # Redis cuts a connection with subscriptions when more than 32 MB of replies wait on it, and a few tabs that join a full
 # chat at once would be enough. So a long log comes in pieces, not too many at a time in all.
 _WHOLE_LOG_BYTES = 16 * 1024
-_PIECE_ENTRIES = 20
-_PIECES_AT_ONCE = 32
+_PIECE_ENTRIES = 100
+_PIECES_AT_ONCE = 8
 
 _Outcome = Literal[b"gone", b"forbidden", b"claimed", b"unnamed", b"crowded", b"first", b"again"]
 
@@ -137,7 +138,8 @@ class ChatStore:
             bodies = zip(log[::2], log[1::2], strict=True)
             entries = [Entry(number, kind, body) for number, (kind, body) in enumerate(bodies, start=1)]
         else:
-            entries = await self._read(chat_id, 1, f"{offset}-1")
+            pieces = (self.entries_after(chat_id, before) for before in range(0, offset, _PIECE_ENTRIES))
+            entries = list(chain.from_iterable(await asyncio.gather(*pieces)))[:offset]
             if len(entries) < offset:
                 raise ChatGone
         return Snapshot(
@@ -148,18 +150,6 @@ class ChatStore:
             ttl_ms=ttl_ms,
             entries=entries,
         )
-
-    @asynccontextmanager
-    async def _may_read(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._settings.limits.store_seconds):
-                await self._pieces.acquire()
-        except TimeoutError:
-            raise Unavailable("The server cannot read anything now, try again later.") from None
-        try:
-            yield
-        finally:
-            self._pieces.release()
 
     def writer(self, chat_id: str, connection_id: str, participant: Participant) -> "Writer":
         """Let a connection that has joined write messages."""
@@ -178,18 +168,23 @@ class ChatStore:
         )
 
     async def entries_after(self, chat_id: str, offset: int) -> list[Entry]:
-        """Read the log from behind an offset on."""
-        return await self._read(chat_id, offset + 1, "+")
+        """Read a piece of the log, from behind an offset on; it is empty where the log ends."""
+        first, last = f"{offset + 1}-0", f"{offset + _PIECE_ENTRIES}-1"
+        async with self._may_read():
+            piece = await self._redis.run("XRANGE", chat_keys(chat_id).log, first, last)
+        return [Entry(int(entry_id.partition(b"-")[0]), kind, body) for entry_id, (kind, body) in piece]
 
-    async def _read(self, chat_id: str, first: int, last: str) -> list[Entry]:
-        entries: list[Entry] = []
-        while True:
-            start = f"{first + len(entries)}-0"
-            async with self._may_read():
-                piece = await self._redis.run("XRANGE", chat_keys(chat_id).log, start, last, "COUNT", _PIECE_ENTRIES)
-            entries += [Entry(int(entry_id.partition(b"-")[0]), kind, body) for entry_id, (kind, body) in piece]
-            if len(piece) < _PIECE_ENTRIES:
-                return entries
+    @asynccontextmanager
+    async def _may_read(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._settings.limits.store_seconds):
+                await self._pieces.acquire()
+        except TimeoutError:
+            raise Unavailable("The server cannot read anything now, try again later.") from None
+        try:
+            yield
+        finally:
+            self._pieces.release()
 
     async def offsets(self, chat_ids: Sequence[str]) -> list[int | None]:
         """Read the last offset of each chat, None where the chat is gone."""

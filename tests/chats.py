@@ -94,7 +94,10 @@ class Chat(NamedTuple):
 
     async def log(self) -> list[Entry]:
         """Everything that happened."""
-        return await self.store.entries_after(self.chat_id, 0)
+        entries: list[Entry] = []
+        while piece := await self.store.entries_after(self.chat_id, len(entries)):
+            entries += piece
+        return entries
 
     async def is_gone(self) -> bool:
         """Whether the chat has expired."""

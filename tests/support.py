@@ -133,7 +133,9 @@ class Socket:
     @asynccontextmanager
     async def open(cls, url: str, **options: Any) -> AsyncIterator[Self]:
         """Connect, and close at the end of the block."""
-        defaults = {"proxy": None, "ping_interval": None, "max_size": None}
+        # Without max_queue a test that has heard enough would wait 10 s for the answer to its close frame: websockets
+        # stops reading while many frames have not been taken.
+        defaults = {"proxy": None, "ping_interval": None, "max_size": None, "max_queue": None}
         async with connect(url, **{**defaults, **options}) as connection:
             yield cls(connection)
 

@@ -14,7 +14,9 @@ LOUD = 0.2
 
 def show(console: Console, result: Result) -> None:
     """Show all that was measured."""
-    head = f"\n{result.machine['redis']}; {result.machine['pinned']}; medians [lowest-highest] of the rounds"
+    machine = result.machine
+    parts = f"Python {machine['python']}, {machine['redis']}; {machine['pinned']}"
+    head = f"\n{parts}; medians [lowest-highest] of the rounds"
     console.print(head, style="dim", markup=False, highlight=False)
     if "cpu_us" in result.figures("cpu_us"):
         _saturated(console, result)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 import core.join_queue
@@ -16,6 +17,7 @@ from core.settings import Settings
 from core.store import ChatStore
 from schemas.errors import CloseCode
 from tests.chats import Chat
+from tests.support import eventually
 from tests.waiting import waiting
 
 
@@ -30,6 +32,24 @@ class Tab:
 
     def close(self, code: CloseCode) -> None:
         pass
+
+
+class Reader(Tab):
+    """A member of a chat that takes what it gets, once in a turn of the event loop."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.most_at_once = 0
+        self._taken = 0
+
+    def send(self, frame: bytes) -> None:
+        if len(self.frames) == self._taken:
+            asyncio.get_running_loop().call_soon(self._take)
+        self.frames.append(frame)
+
+    def _take(self) -> None:
+        self.most_at_once = max(self.most_at_once, len(self.frames) - self._taken)
+        self._taken = len(self.frames)
 
 
 @pytest.fixture
@@ -76,3 +96,19 @@ async def test_a_chat_whose_snapshot_has_a_support_has_no_place_in_the_queue_any
         live.admit(support, await chat.join_support(), user_id=chat.user_id, place=None)
         chats.leave(live, support, None)
         assert live.presence == Presence(chat.user_id, chat.chat_id, None)
+
+
+async def test_a_large_gap_is_filled_in_pieces_that_fit_into_an_outbox(
+    chats: LiveChats, store: ChatStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat, reader = await Chat.open(store), Reader()
+    live = chats.enter(chat.chat_id, reader)
+    live.admit(reader, await chat.join_user(), user_id=chat.user_id, place=None)
+    with monkeypatch.context() as patch:
+        patch.setattr(LiveChat, "publication", lambda *_: None)
+        await asyncio.gather(*(chat.say(str(number)) for number in range(1000)))
+    live.missed()
+    await eventually(lambda: len(reader.frames) >= 1000)
+    messages = [msgspec.json.decode(frame)["args"]["content"] for frame in reader.frames]
+    assert messages == [str(number) for number in range(1000)]
+    assert reader.most_at_once < settings.limits.outbox_frames
