@@ -1,17 +1,14 @@
 """CPU accounting: work is counted to whoever does it, and sleeping is free."""
 
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from chatbench import cpu
 from chatbench.cpu import Machine, cpu_ns, rss_kib
+from tests.bench.children import child, let_work
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux")
 
@@ -37,25 +34,6 @@ NOTHING = BUSY.format("")
 MEMORY = BUSY.format("held = bytearray(b'x') * 50_000_000")
 
 
-@contextmanager
-def child(program: str) -> Iterator[subprocess.Popen[str]]:
-    """A Python process that waits to be told to work, and says when it has."""
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield process
-        process.kill()
-
-
-def tell(process: subprocess.Popen[str]) -> None:
-    """Let the child work, and wait until it has."""
-    assert process.stdin
-    assert process.stdout
-    process.stdin.write("\n")
-    process.stdin.flush()
-    assert process.stdout.readline() == "\n"
-
-
 def used_by(program: str) -> int:
     """Nanoseconds that a child's work took, as accounted."""
     with child(program) as process:
@@ -64,7 +42,7 @@ def used_by(program: str) -> int:
         while (now := cpu_ns(process.pid)) != before:
             before = now
             time.sleep(0.05)
-        tell(process)
+        let_work(process)
         return cpu_ns(process.pid) - before
 
 
@@ -91,7 +69,7 @@ def test_ticks_stand_in_where_the_kernel_keeps_no_scheduler_statistics(
 def test_memory_is_counted() -> None:
     with child(MEMORY) as process:
         before = rss_kib(process.pid)
-        tell(process)
+        let_work(process)
         assert 45_000 < rss_kib(process.pid) - before < 90_000
 
 

@@ -1,15 +1,12 @@
 """A quota bounds what a process uses, as long as its block lasts, and leaves nothing behind."""
 
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from chatbench import quota as module
 from chatbench.quota import missing, quota
+from tests.bench.children import child, let_work
 
 needs_quota = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
@@ -23,25 +20,6 @@ for _ in sys.stdin:
 """
 
 
-@contextmanager
-def busy() -> Iterator[subprocess.Popen[str]]:
-    """A process that works whenever it is told to."""
-    with subprocess.Popen(
-        [sys.executable, "-c", BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield process
-        process.kill()
-
-
-def seconds(process: subprocess.Popen[str]) -> float:
-    """Let it work; returns how long that took."""
-    assert process.stdin
-    assert process.stdout
-    process.stdin.write("\n")
-    process.stdin.flush()
-    return float(process.stdout.readline())
-
-
 def groups() -> list[str]:
     """The groups of ours."""
     return [group.name for group in module.CPU.glob("live-support-bench-*")]
@@ -49,17 +27,17 @@ def groups() -> list[str]:
 
 @needs_quota
 def test_a_process_gets_no_more_than_its_quota() -> None:
-    with busy() as process:
+    with child(BUSY) as process:
         with quota(process.pid, SHARE):
             # Other load can only make it slower. It is let off a tick or two of what it used too much.
-            assert seconds(process) > 0.7 * BUSY_SECONDS / SHARE
+            assert float(let_work(process)) > 0.7 * BUSY_SECONDS / SHARE
         assert groups() == []
         assert process.poll() is None
 
 
 @needs_quota
 def test_a_process_that_has_ended_leaves_no_group() -> None:
-    with busy() as process, quota(process.pid, SHARE):
+    with child(BUSY) as process, quota(process.pid, SHARE):
         process.kill()
         process.wait()
     assert groups() == []
