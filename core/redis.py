@@ -10,9 +10,9 @@ from importlib.resources import files
 from typing import Any
 
 import structlog
-from redis.asyncio.connection import SSLConnection, parse_url
 from redis.exceptions import ResponseError
 
+from core.redis_address import Address
 from core.refusals import WRITE_OF_NOTHING, Refusals
 from core.resp import Argument, Command, OnReply, Resp, ignore, pack
 from core.settings import DEFAULT_URL, Settings
@@ -371,43 +371,6 @@ class PreparedCall:
     def submit(self, first: bytes, second: bytes, on_reply: OnReply) -> None:
         """Run the script, and call back as `Redis.submit` does."""
         self._redis.submit_packed(self._form % (len(first), first, len(second), second), on_reply)
-
-
-class Address:
-    """Where Redis is, and what is to be said to it first.
-
-    Args:
-        url: `redis://`, `rediss://` or `unix://`, with what redis-py knows to read in one.
-    """
-
-    def __init__(self, url: str) -> None:
-        given: dict[str, Any] = {**parse_url(url)}
-        self._path: str | None = given.get("path")
-        self._host: str = given.get("host", "localhost")
-        self._port: int = given.get("port", 6379)
-        self._tls = None
-        if given.get("connection_class") is SSLConnection:
-            options = {name: value for name, value in given.items() if name.startswith("ssl_")}
-            self._tls = SSLConnection(**options).ssl_context.get()
-        hello: list[str] = ["HELLO", "3"]
-        if password := given.get("password"):
-            hello += ["AUTH", given.get("username") or "default", password]
-        self.greeting: list[list[str]] = [hello]
-        if database := given.get("db"):
-            self.greeting.append(["SELECT", str(database)])
-
-    async def open(self, make: Callable[[], Resp]) -> Resp:
-        """Connect.
-
-        Raises:
-            OSError: nobody answers there.
-        """
-        loop = asyncio.get_running_loop()
-        if self._path is not None:
-            _, connection = await loop.create_unix_connection(make, self._path)
-        else:
-            _, connection = await loop.create_connection(make, self._host, self._port, ssl=self._tls)
-        return connection
 
 
 _VARYING = b"$%d\r\n%b\r\n"

@@ -11,7 +11,8 @@ from redis.exceptions import ResponseError
 
 import core.redis
 from core.rate import AddressRate
-from core.redis import Address, Redis
+from core.redis import Redis
+from core.redis_address import Address
 from core.resp import Command, Resp, ignore, pack
 from core.settings import Limits, Rate, Settings
 from core.store import ChatStore
