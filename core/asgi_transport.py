@@ -1,11 +1,11 @@
 """AsgiTransport: a WebSocket over ASGI's `receive` and `send`, for every server that speaks ASGI.
 
-The handler's own task reads, a second one writes. ASGI's `send` waits for the peer, so one frame at a time is
-handed to the writer.
+The handler's own task reads, a second one writes. ASGI's `send` waits for the peer, so a few frames at a time
+are handed to the writer.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import structlog
@@ -25,7 +25,7 @@ class AsgiTransport:
     def __init__(self, socket: WebSocket[Any, Any, Any], receiver: Receiver) -> None:
         self._socket = socket
         self._receiver = receiver
-        self._frame: bytes | None = None
+        self._frames: Sequence[bytes] = ()
         self._last_size = 0
         self._close: tuple[int, str] | None = None
         self._wake = asyncio.Event()
@@ -33,8 +33,8 @@ class AsgiTransport:
         self._may_read.set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def send(self, frame: bytes) -> None:
-        self._frame = frame
+    def send(self, frames: Sequence[bytes]) -> None:
+        self._frames = frames
         self._wake.set()
         self._receiver.pause_writing()
 
@@ -97,11 +97,12 @@ class AsgiTransport:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                while self._frame is not None:
-                    frame, self._frame = self._frame, None
-                    await self._socket.send({"type": "websocket.send", "text": frame.decode(), "bytes": None})
-                    self._last_size = len(frame)
-                    self._receiver.resume_writing()  # which may hand over the next one
+                while self._frames:
+                    frames, self._frames = self._frames, ()
+                    for frame in frames:
+                        await self._socket.send({"type": "websocket.send", "text": frame.decode(), "bytes": None})
+                    self._last_size = sum(map(len, frames))
+                    self._receiver.resume_writing()  # which may hand over the next ones
                 if self._close is not None:
                     code, reason = self._close
                     await self._socket.send({"type": "websocket.close", "code": code, "reason": reason})

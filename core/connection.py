@@ -7,7 +7,7 @@ one of its frames is worked on, the later ones wait in order, and after a few of
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -27,12 +27,14 @@ from schemas.messages import Error, ErrorArgs
 log = structlog.get_logger()
 
 _LONGEST_THROTTLE_SECONDS = 1.0
+# More leaves in several writes, so that one is told in between when the peer takes no more.
+_WRITE_BYTES = 16 * 1024
 _SHUTDOWN_SECONDS = 2.0
 
 Pending = Coroutine[Any, Any, None] | None
 Receive = Callable[[bytes], Pending]
 Leave = Callable[[], Pending]
-Refill = Callable[[], Iterable[bytes]]
+Refill = Callable[[], list[bytes]]
 IdleGrace = Callable[[], Awaitable[float]]
 
 
@@ -47,7 +49,7 @@ class Connection:
         socket: not accepted yet.
         settings: the deadlines and bounds.
         connections: the process's; it belongs to them while it is open.
-        refill: asked for more frames whenever the peer has taken everything; see `wake`.
+        refill: asked for more frames whenever the peer has taken everything; see `flush`.
         idle_grace: asked when the connection has been idle, for seconds of patience; 0 lets it close.
     """
 
@@ -93,7 +95,7 @@ class Connection:
         settings: Settings,
         connections: Connections,
         *,
-        refill: Refill = tuple,
+        refill: Refill | None = None,
         idle_grace: IdleGrace = _no_grace,
     ) -> None:
         self.id = secrets.token_hex(8)
@@ -111,7 +113,7 @@ class Connection:
         self._leave: Leave = _nothing
         self._lost = False
 
-        self._outbox: deque[bytes] | None = None
+        self._outbox: list[bytes] | None = None
         self._outbox_size = 0
         self._writable = False
         self._close_code: CloseCode | None = None
@@ -136,20 +138,28 @@ class Connection:
     # For the services: none of these waits.
 
     def send(self, frame: bytes) -> None:
-        """Send a text frame; a peer that lets too many pile up is closed with 4008."""
+        """Send a text frame; a peer that lets too many pile up is closed with 4008.
+
+        What is sent in one turn of the event loop leaves together, at its end.
+        """
         if self._close_code is not None:
             return
-        if self._writable:
-            self._last_activity = self._loop.time()
-            self._transport.send(frame)
+        outbox = self._outbox
+        if outbox is None:
+            self._outbox = [frame]
+            self._outbox_size = len(frame)
+            if self._writable:
+                self._connections.flush_soon(self)
             return
-        if self._outbox is None:
-            self._outbox = deque()
-        if len(self._outbox) >= self._limits.outbox_frames or self._outbox_size > self._limits.outbox_bytes:
-            self._empty_outbox()
-            self.close(CloseCode.SLOW_CONSUMER)
+        if len(outbox) >= self._limits.outbox_frames or self._outbox_size > self._limits.outbox_bytes:
+            if self._writable:  # it is only much for one turn
+                self.flush()
+                self.send(frame)
+            else:
+                self._empty_outbox()
+                self.close(CloseCode.SLOW_CONSUMER)
             return
-        self._outbox.append(frame)
+        outbox.append(frame)
         self._outbox_size += len(frame)
 
     def refuse(self, error: ChatError) -> None:
@@ -163,18 +173,12 @@ class Connection:
         if self._close_code is None:
             self._close_code = code
             self._inbox = None
-            if not self._outbox:
-                self._send_close()
+            self.flush()
 
     @property
     def closing(self) -> bool:
         """Whether nothing more will be sent."""
         return self._close_code is not None
-
-    def wake(self) -> None:
-        """Ask for more frames, if the peer has taken all there were."""
-        if self._writable:
-            self._flush()
 
     def expect(self, condition: Callable[[], bool], seconds: float) -> None:
         """Close with 4408 unless a condition holds after some seconds."""
@@ -243,7 +247,7 @@ class Connection:
         now = self._last_activity = self._loop.time()
         self._connections.add(self, now)
         self._writable = True
-        self._flush()
+        self.flush()
         if isinstance(transport, AsgiTransport):
             await transport.run()
 
@@ -273,7 +277,7 @@ class Connection:
         self._writable = True
         if not self._close_sent:
             self._cut_at = NEVER
-            self._flush()
+            self.flush()
 
     def closing_began(self) -> None:
         if self._close_code is None:
@@ -367,7 +371,7 @@ class Connection:
     def _end(self) -> None:
         leave, self._leave = self._leave, _nothing
         # These lead back here; without them the memory is free at once, and not at the next garbage collection.
-        self._receive, self._refill, self._idle_grace, self._expected = _ignore, tuple, _no_grace, bool
+        self._receive, self._refill, self._idle_grace, self._expected = _ignore, None, _no_grace, bool
         try:
             pending = leave()
         except Exception as error:
@@ -378,20 +382,34 @@ class Connection:
 
     # Writing.
 
-    def _flush(self) -> None:
-        while self._writable:
-            if not self._outbox:
-                self._outbox = deque(self._refill()) if self._close_code is None else None
-                if not self._outbox:
-                    self._outbox = None
-                    break
-                self._outbox_size = sum(map(len, self._outbox))
-            frame = self._outbox.popleft()
-            self._outbox_size -= len(frame)
+    def flush(self) -> None:
+        """Hand over what waits, and more of the refill, as long as the peer takes it."""
+        while self._writable and (frames := self._outbox or self._refilled()):
+            if self._outbox_size <= _WRITE_BYTES:
+                self._outbox = None
+            else:
+                frames = self._first_of(frames)
             self._last_activity = self._loop.time()
-            self._transport.send(frame)
-        if not self._outbox:
+            self._transport.send(frames)
+        if self._close_code is not None and self._outbox is None:
             self._send_close()
+
+    def _refilled(self) -> list[bytes] | None:
+        if self._refill is None or self._close_code is not None:
+            return None
+        outbox = self._outbox = self._refill() or None
+        self._outbox_size = sum(map(len, outbox or ()))
+        return outbox
+
+    def _first_of(self, outbox: list[bytes]) -> list[bytes]:
+        """Take from the outbox what may leave in one write: at least one frame."""
+        count = size = 0
+        while not count or (count < len(outbox) and size + len(outbox[count]) <= _WRITE_BYTES):
+            size += len(outbox[count])
+            count += 1
+        self._outbox = outbox[count:] or None
+        self._outbox_size -= size
+        return outbox[:count]
 
     def _empty_outbox(self) -> None:
         self._outbox = None
@@ -440,7 +458,7 @@ class Connection:
             grace = await self._idle_grace()
         except Exception as error:
             log.error("idle_failed", connection=self.id, exc_info=error)
-            grace = 0
+            grace = 0.0
         now = self._loop.time()
         if grace <= 0 and self._last_activity + self._settings.idle_seconds <= now:
             self.close(CloseCode.IDLE)

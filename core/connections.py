@@ -23,6 +23,9 @@ class Sweepable(Protocol):
 
     due: float
 
+    def flush(self) -> None:
+        """Hand over what was sent in this turn of the event loop."""
+
     def sweep(self, now: float) -> float:
         """Do what is due; return when the next thing will be."""
 
@@ -50,6 +53,7 @@ class Connections:
 
     def __init__(self) -> None:
         self._open: set[Sweepable] = set()
+        self._unsent: list[Sweepable] = []
         self._slots: dict[int, list[Sweepable]] = {}
         self._order: list[int] = []
         self._swept = 0
@@ -70,6 +74,20 @@ class Connections:
     def discard(self, connection: Sweepable) -> None:
         """Forget a connection."""
         self._open.discard(connection)
+
+    def flush_soon(self, connection: Sweepable) -> None:
+        """Flush a connection at the end of this turn of the event loop: one callback serves all of them."""
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append(connection)
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        for connection in unsent:
+            try:
+                connection.flush()
+            except Exception as error:  # the others want theirs
+                log.error("flush_failed", exc_info=error)
 
     def wake(self, connection: Sweepable, at: float) -> None:
         """Look at a connection at a certain time, unless it is done earlier anyway."""

@@ -9,8 +9,9 @@ Pings, closing, fragments and the limits are here, since picows only cuts the st
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -126,6 +127,14 @@ class PicowsProtocol(WebSocketProtocol):
         return direct
 
 
+@lru_cache(4096)
+def _header(size: int) -> bytes:
+    """Begin a text frame of a server's (RFC 6455, section 5.2)."""
+    if size < 126:
+        return b"\x81%c" % size
+    return b"\x81\x7e" + size.to_bytes(2, "big") if size < 65536 else b"\x81\x7f" + size.to_bytes(8, "big")
+
+
 _get_buffer: Callable[[WSProtocol, int], memoryview] = WSProtocol.get_buffer
 
 
@@ -192,19 +201,14 @@ class DirectTransport(WSListener):
 
     # For the connection.
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frames: Sequence[bytes]) -> None:
         try:
-            if len(frame) <= _COPIED_BYTES:
-                self._websocket.send(_TEXT, frame)
+            if len(frames) == 1 and len(frames[0]) <= _COPIED_BYTES:
+                self._websocket.send(_TEXT, frames[0])
             else:
-                self._send_large(frame)
+                self._tcp.write(b"".join([part for frame in frames for part in (_header(len(frame)), frame)]))
         except RuntimeError:  # closed by an error of which we are yet to be told
             pass
-
-    def _send_large(self, frame: bytes) -> None:
-        size = len(frame)
-        header = b"\x81\x7e" + size.to_bytes(2, "big") if size < 65536 else b"\x81\x7f" + size.to_bytes(8, "big")
-        self._tcp.writelines((header, frame))
 
     def close(self, code: int, reason: str) -> None:
         with suppress(RuntimeError):

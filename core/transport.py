@@ -5,15 +5,15 @@ every ASGI server.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
 
 class Transport(Protocol):
     """One open WebSocket of text frames. Nothing here waits."""
 
-    def send(self, frame: bytes) -> None:
-        """Send a text frame; before more are sent, the receiver may be told to pause."""
+    def send(self, frames: Sequence[bytes]) -> None:
+        """Send text frames, in one write where that can be; before more are sent, the receiver may be told to pause."""
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame behind everything that was sent."""

@@ -95,7 +95,7 @@ async def joins(
     # So that an agent who comes right after a claim is not shown the user. If Redis is away, what is known must do.
     with suppress(Unavailable):
         await view.refresh()
-    feed = view.open_feed(connection.wake)
+    feed = view.open_feed(connection.flush)
     session = AgentSession(agent.claim_id(connection.id), queue, settings.claim_lease_seconds)
     keep_open = close_at_expiry(agent, connection.close)
 

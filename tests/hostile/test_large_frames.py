@@ -9,7 +9,7 @@ from core.settings import Limits
 from tests.hostile import echo
 from tests.support import Socket, replace, serve
 
-SIZES = [random.Random(seed).choice((9_000, 20_000, 60_000, 65_536, 130, 5)) for seed in range(60)]  # noqa: S311
+SIZES = [random.Random(seed).choice((9_000, 20_000, 60_000, 65_536, 65_535, 130, 126, 125, 5)) for seed in range(90)]  # noqa: S311
 
 
 @pytest.mark.parametrize("layer", ["picows", "uvicorn"])

@@ -1,7 +1,7 @@
 """The connection's rules, on a transport that only notes: what it asks for, and how frames are dealt with."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import pytest
@@ -21,13 +21,16 @@ class Notes:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
+        self.writes: list[int] = []
+        """How many frames each had."""
         self.closed: list[int] = []
         self.reading = True
         self.aborted = False
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frames: Sequence[bytes]) -> None:
         assert not self.closed
-        self.sent.append(frame)
+        self.sent += frames
+        self.writes.append(len(frames))
 
     def close(self, code: int, reason: str) -> None:  # noqa: ARG002
         self.closed.append(code)
@@ -168,6 +171,60 @@ async def test_a_peer_that_takes_nothing_gets_the_rest_later(scene: Scene) -> No
     assert (scene.transport.sent, scene.transport.closed) == ([], [])
     scene.connection.resume_writing()
     assert (scene.transport.sent, scene.transport.closed) == ([b"1", b"2"], [4509])
+
+
+async def test_what_is_sent_in_one_turn_leaves_in_one_write(scene: Scene) -> None:
+    for frame in (b"1", b"2", b"3"):
+        scene.connection.send(frame)
+    assert scene.transport.sent == []
+    await eventually(lambda: scene.transport.sent)
+    scene.connection.send(b"4")
+    await eventually(lambda: len(scene.transport.sent) == 4)
+    assert (scene.transport.sent, scene.transport.writes) == ([b"1", b"2", b"3", b"4"], [3, 1])
+
+
+async def test_what_is_sent_before_a_close_leaves_before_it(scene: Scene) -> None:
+    scene.connection.send(b"1")
+    scene.connection.close(CloseCode.REPLACED)
+    scene.connection.send(b"2")
+    assert (scene.transport.sent, scene.transport.closed) == ([b"1"], [4509])
+
+
+async def test_much_in_one_turn_leaves_in_several_writes_and_closes_nobody(scene: Scene) -> None:
+    frames = [b"%d" % number for number in range(8)]
+    for frame in frames:
+        scene.connection.send(frame)
+    await eventually(lambda: len(scene.transport.sent) == 8)
+    assert scene.transport.sent == frames
+    assert not scene.connection.closing
+
+
+async def test_a_write_has_16_kib_at_the_most_or_one_frame(scene: Scene) -> None:
+    sizes = [9_000, 7_000, 1_000, 70_000]
+    scene.connection.pause_writing()
+    for size in sizes[1:]:
+        scene.connection.send(bytes(size))
+    scene.connection.resume_writing()
+    assert scene.transport.writes == [2, 1]
+    for size in sizes[:2]:
+        scene.connection.send(bytes(size))
+    scene.connection.send(bytes(385))
+    await eventually(lambda: len(scene.transport.sent) == 6)
+    assert scene.transport.writes == [2, 1, 2, 1]
+
+
+async def test_a_peer_that_takes_only_a_part_gets_the_rest_later(scene: Scene) -> None:
+    def send(frames: Sequence[bytes]) -> None:
+        scene.transport.writes.append(len(frames))
+        scene.connection.pause_writing()
+
+    scene.transport.send = send  # type: ignore[method-assign]
+    for _ in range(3):
+        scene.connection.send(bytes(16_384))
+    await eventually(lambda: scene.transport.writes)
+    assert scene.transport.writes == [1]
+    scene.connection.resume_writing()
+    assert scene.transport.writes == [1, 1]
 
 
 async def test_a_full_outbox_closes_with_4008_and_is_dropped(scene: Scene) -> None:

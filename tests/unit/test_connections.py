@@ -15,11 +15,15 @@ class Sleeper:
     def __init__(self, *deadlines: float) -> None:
         self.due = NEVER
         self.swept: list[float] = []
+        self.flushed = 0
         self._deadlines = list(deadlines)
 
     def sweep(self, now: float) -> float:
         self.swept.append(now)
         return self._deadlines.pop(0) if self._deadlines else NEVER
+
+    def flush(self) -> None:
+        self.flushed += 1
 
     @property
     def working(self) -> bool:
@@ -105,3 +109,21 @@ async def test_a_connection_that_fails_does_not_stop_the_clock(capsys: pytest.Ca
     await eventually(lambda: marker.swept)
     assert "sweep_failed" in capsys.readouterr().out
     connections.close()
+
+
+async def test_all_who_have_sent_are_flushed_at_the_end_of_the_turn(capsys: pytest.CaptureFixture[str]) -> None:
+    class Broken(Sleeper):
+        def flush(self) -> None:
+            raise RuntimeError("broken")
+
+    connections = Connections()
+    first, broken, last = Sleeper(), Broken(), Sleeper()
+    for sleeper in (first, broken, last):
+        connections.flush_soon(sleeper)
+    assert (first.flushed, last.flushed) == (0, 0)
+    await asyncio.sleep(0)
+    assert (first.flushed, last.flushed) == (1, 1)
+    assert "flush_failed" in capsys.readouterr().out
+    connections.flush_soon(first)
+    await asyncio.sleep(0)
+    assert (first.flushed, last.flushed) == (2, 1)
