@@ -6,7 +6,7 @@ listener that publications may have been missed.
 
 import asyncio
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -97,11 +97,11 @@ class Hub:
         else:
             subscription.confirmed.set()
 
-    def _take(self, push: list[Any]) -> None:
-        subscription = self._subscriptions.get(push[1])
+    def _take(self, channel: bytes, payload: bytes) -> None:
+        subscription = self._subscriptions.get(channel)
         if subscription is None:
             return
         try:
-            subscription.listener.publication(push[2])
+            subscription.listener.publication(payload)
         except Exception as error:  # the other listeners want theirs
             log.error("publication_failed", exc_info=error)

@@ -18,7 +18,8 @@ class Bucket:
 
     def take(self, now: float) -> float:
         """Take one unit; return 0, or in how many seconds to try again."""
-        full_at = max(now, self._full_at) + self._interval
+        full_at = self._full_at
+        full_at = (full_at if full_at > now else now) + self._interval
         early = full_at - now - self._size
         # A tenth of a microsecond of slack: the sum of many intervals is not exact.
         if early > 1e-7:

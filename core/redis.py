@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha1
 from importlib.resources import files
@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from core.redis_address import Address
 from core.refusals import WRITE_OF_NOTHING, Refusals
-from core.resp import Argument, Command, OnReply, Resp, ignore, pack
+from core.resp import Argument, Command, OnPush, OnReply, Resp, ignore, pack
 from core.settings import DEFAULT_URL, Settings
 from core.tasks import Tasks
 from schemas.errors import Unavailable
@@ -43,6 +43,8 @@ class Redis:
     def __init__(self, settings: Settings) -> None:
         self._address = Address(settings.redis_url or DEFAULT_URL)
         self._limits = settings.limits
+        self._most_commands = settings.limits.redis_commands
+        self._patience = settings.limits.store_seconds
         self._scripts: list[Script] = []
         self._connection: Resp | None = None
         self._since = 0.0
@@ -57,7 +59,7 @@ class Redis:
         self._refusals = Refusals()
         self._tasks: Tasks | None = None
         self._on_connect: Callable[[], None] = _nothing
-        self._on_push: Callable[[list[Any]], None] = ignore
+        self._on_push: OnPush = _unheard
 
     # Commands.
 
@@ -80,6 +82,16 @@ class Redis:
             on_reply: as in `submit`.
             patience: seconds until the deadline, also while Redis is away: for what is to happen even then.
         """
+        connection = self._connection
+        if connection is None or self._held or self._behind:
+            self._queue(packed, on_reply, patience)
+        elif len(connection.unanswered) >= self._most_commands:
+            on_reply(_overloaded())
+        else:
+            connection.send(self._command(packed, on_reply, patience))
+
+    def _queue(self, packed: bytes, on_reply: OnReply, patience: float | None) -> None:
+        """Let a command wait its turn: there is no connection, or others are held in front of it."""
         if self._tasks is None:
             self.start()
         if self._closed:
@@ -87,20 +99,14 @@ class Redis:
             return
         connection = self._connection
         under_way = len(self._waiting if connection is None else connection.unanswered)
-        if under_way + len(self._held) + len(self._behind) >= self._limits.redis_commands:
-            on_reply(Unavailable("The server is overloaded, try again later."))
+        if under_way + len(self._held) + len(self._behind) >= self._most_commands:
+            on_reply(_overloaded())
             return
+        (self._waiting if connection is None else self._behind).append(self._command(packed, on_reply, patience))
+
+    def _command(self, packed: bytes, on_reply: OnReply, patience: float | None) -> Command:
         now = self._loop.time()
-        if patience is None:
-            # While Redis is known to be away nobody is kept waiting for long.
-            patience = _AWAY_SECONDS if self._away else self._limits.store_seconds
-        command = Command(packed, on_reply, now, now + patience, lasting=True)
-        if connection is None:
-            self._waiting.append(command)
-        elif self._held or self._behind:
-            self._behind.append(command)
-        else:
-            connection.send(command)
+        return Command(packed, on_reply, now, now + (self._patience if patience is None else patience), True)
 
     def run(self, *arguments: Argument, patience: float | None = None) -> "asyncio.Future[Any]":
         """Run a command; the future gives the reply, or raises as `submit` says.
@@ -136,9 +142,14 @@ class Redis:
             await done
         return replies
 
-    def script(self, *names: str) -> "Script":
-        """Take the script made of these files of `core/lua`, the last of which does the work."""
-        script = Script(self, names)
+    def script(self, *names: str, **constants: int) -> "Script":
+        """Take the script made of these files of `core/lua`, the last of which does the work.
+
+        Args:
+            names: of the files.
+            constants: what the files know by these names in capitals; fewer arguments to send with each call.
+        """
+        script = Script(self, names, constants)
         self._scripts.append(script)
         return script
 
@@ -164,7 +175,7 @@ class Redis:
         """Whether the connection stands; publications are missed while it does not."""
         return self._connection is not None
 
-    def listen(self, on_connect: Callable[[], None], on_push: Callable[[list[Any]], None]) -> None:
+    def listen(self, on_connect: Callable[[], None], on_push: OnPush) -> None:
         """Name who subscribes as soon as a connection stands, and who takes the publications."""
         self._on_connect = on_connect
         self._on_push = on_push
@@ -291,6 +302,8 @@ class Redis:
     def _set_away(self, away: bool) -> None:
         if away != self._away:
             self._away = away
+            # While Redis is known to be away nobody is kept waiting for long.
+            self._patience = _AWAY_SECONDS if away else self._limits.store_seconds
             log.warning("redis_away" if away else "redis_back")
 
     def _on_error(self, connection: Resp, command: Command, error: str) -> None:
@@ -337,9 +350,11 @@ class Redis:
 class Script:
     """A Lua script: one atomic step in Redis."""
 
-    def __init__(self, redis: Redis, names: Sequence[str]) -> None:
+    def __init__(self, redis: Redis, names: Sequence[str], constants: Mapping[str, int]) -> None:
         folder = files("core") / "lua"
-        self.text = "\n".join((folder / f"{name}.lua").read_text("utf-8") for name in ("prelude", *names))
+        known = [f"local {name.upper()} = {value}" for name, value in constants.items()]
+        parts = [(folder / f"{name}.lua").read_text("utf-8") for name in ("prelude", *names)]
+        self.text = "\n".join([*known, *parts])
         self.sha = sha1(self.text.encode()).hexdigest()  # noqa: S324 - the name that Redis gives it
         self._redis = redis
 
@@ -347,39 +362,13 @@ class Script:
         """Run the script; the future gives the reply, or raises as `Redis.submit` says."""
         return self._redis.run("EVALSHA", self.sha, len(keys), *keys, *args)
 
-    def prepare(self, keys: Sequence[str], *fixed: Argument) -> "PreparedCall":
-        """Write down a call that is made often, but for its first two arguments; the others follow them."""
-        return PreparedCall(self._redis, ("EVALSHA", self.sha, len(keys), *keys), fixed)
+    def packed(self, missing: int, keys: Sequence[str], *args: Argument) -> bytes:
+        """Pack a call that is made often, but for its last arguments: whoever submits it packs those behind it."""
+        whole = pack("EVALSHA", self.sha, len(keys), *keys, *args, *(missing * [b""]))
+        return whole.removesuffix(missing * _EMPTY)
 
 
-class PreparedCall:
-    """A call of a script in which only two arguments vary: the rest of the command is packed once.
-
-    Args:
-        redis: runs it.
-        head: of the command, up to the arguments that vary.
-        tail: the arguments behind them.
-    """
-
-    __slots__ = ("_form", "_redis")
-
-    def __init__(self, redis: Redis, head: Sequence[Argument], tail: Sequence[Argument]) -> None:
-        self._redis = redis
-        first, second = ([_bulk(argument).replace(b"%", b"%%") for argument in part] for part in (head, tail))
-        self._form = b"".join((b"*%d\r\n" % (len(head) + 2 + len(tail)), *first, _VARYING, _VARYING, *second))
-
-    def submit(self, first: bytes, second: bytes, on_reply: OnReply) -> None:
-        """Run the script, and call back as `Redis.submit` does."""
-        self._redis.submit_packed(self._form % (len(first), first, len(second), second), on_reply)
-
-
-_VARYING = b"$%d\r\n%b\r\n"
-
-
-def _bulk(argument: Argument) -> bytes:
-    """Pack one argument."""
-    text = argument if isinstance(argument, bytes) else str(argument).encode()
-    return _VARYING % (len(text), text)
+_EMPTY = b"$0\r\n\r\n"
 
 
 async def _answer(connection: Resp, *arguments: Argument) -> Any:
@@ -401,5 +390,13 @@ def _unavailable() -> Unavailable:
     return Unavailable("The server cannot store anything now, try again later.")
 
 
+def _overloaded() -> Unavailable:
+    return Unavailable("The server is overloaded, try again later.")
+
+
 def _nothing() -> None:
+    pass
+
+
+def _unheard(channel: bytes, payload: bytes) -> None:
     pass

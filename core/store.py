@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from core.keys import chat_keys, said_field
-from core.redis import PreparedCall, Redis
+from core.redis import Redis
 from core.resp import OnReply
 from core.settings import Settings
 from schemas.codec import encode
@@ -87,7 +87,16 @@ class ChatStore:
         self._settings = settings
         self._open = redis.script("chat", "open")
         self._join = redis.script("chat", "join")
-        self._append = redis.script("chat", "timestamp", "append")
+        self._append = redis.script(
+            "chat",
+            "timestamp",
+            "append",
+            places=settings.limits.unanswered,
+            most_messages=settings.chat_max_messages,
+            most_bytes=settings.chat_max_bytes,
+            chat_ttl_ms=settings.chat_ttl_ms,
+            waiting_ttl_ms=settings.waiting_ttl_ms,
+        )
         self._pieces = asyncio.Semaphore(_PIECES_AT_ONCE)
 
     async def open(self, chat_id: str, *, user_id: str, username: str, token: str | None = None) -> None:
@@ -153,19 +162,8 @@ class ChatStore:
 
     def writer(self, chat_id: str, connection_id: str, participant: Participant) -> "Writer":
         """Let a connection that has joined write messages."""
-        settings = self._settings
-        return Writer(
-            self._append.prepare(
-                chat_keys(chat_id),
-                said_field(connection_id),
-                settings.limits.unanswered,
-                participant,
-                settings.chat_max_messages,
-                settings.chat_max_bytes,
-                settings.chat_ttl_ms,
-                settings.waiting_ttl_ms,
-            )
-        )
+        begin = self._append.packed(2, chat_keys(chat_id), said_field(connection_id), participant)
+        return Writer(self._redis, begin)
 
     async def entries_after(self, chat_id: str, offset: int) -> list[Entry]:
         """Read a piece of the log, from behind an offset on; it is empty where the log ends."""
@@ -215,16 +213,25 @@ class ChatStore:
         await self._redis.run("ZREM", chat_keys(chat_id).connections, member, patience=patience)
 
 
+STORED = b"stored"
+"""What the script says of a message that is stored."""
+
+
 class Writer:
     """What one connection says: each message is stored and published once, however often it is sent.
 
-    It is the hot path: no task and no future, a callback.
+    It is the hot path: no task and no future, a callback; and only what varies is packed.
+
+    Args:
+        redis: runs the script.
+        begin: its packed call, up to the message's number and content.
     """
 
-    __slots__ = ("_call", "_number")
+    __slots__ = ("_begin", "_number", "_submit")
 
-    def __init__(self, call: PreparedCall) -> None:
-        self._call = call
+    def __init__(self, redis: Redis, begin: bytes) -> None:
+        self._submit = redis.submit_packed
+        self._begin = begin
         self._number = 0
 
     def append(self, content: str, on_reply: OnReply) -> None:
@@ -235,12 +242,13 @@ class Writer:
             on_reply: takes what `outcome` understands.
         """
         self._number += 1
-        self._call.submit(b"%d" % self._number, encode(content), on_reply)
+        number, text = b"%d" % self._number, encode(content)
+        self._submit(self._begin + b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(number), number, len(text), text), on_reply)
 
 
 def outcome(reply: bytes | Exception) -> Exception | None:
     """Say what became of a message: None when it is stored, or `ChatGone`, `ChatFull`, or as all methods raise."""
-    if reply == b"stored":
+    if reply == STORED:
         return None
     match reply:
         case b"gone":

@@ -7,7 +7,7 @@ local function now_us()
   return time[1] * 1000000 + time[2]
 end
 
--- Lua would write a large number as 1.7e+15.
+-- Where a number becomes text: Lua would write a large one as 1.7e+15. What is passed to redis.call is written whole.
 local function whole(number)
   return string.format('%d', number)
 end

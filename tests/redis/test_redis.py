@@ -13,7 +13,7 @@ import core.redis
 from core.rate import AddressRate
 from core.redis import Redis
 from core.redis_address import Address
-from core.resp import Command, Resp, ignore, pack
+from core.resp import Command, Resp, pack
 from core.settings import Limits, Rate, Settings
 from core.store import ChatStore
 from schemas.errors import Unavailable
@@ -400,7 +400,7 @@ async def test_a_command_that_is_to_be_sent_again_gets_no_other_ones_reply(redis
     def on_error(connection: Resp, command: Command, _: str) -> None:
         connection.retry(command)
 
-    connection = await Address(redis_url).open(lambda: Resp(ignore, on_error))
+    connection = await Address(redis_url).open(lambda: Resp(lambda *_: None, on_error))
     for name, arguments in {"first": ("NONSENSE",), "second": ("ECHO", "x")}.items():
         connection.send(Command(pack(*arguments), partial(heard.__setitem__, name), lasting=True))
     await connection.lost.wait()
