@@ -56,7 +56,7 @@ class LiveChat:
         self.support_id: str | None = None
         self.place: int | None = None
         """The user's place in the queue while this process knows it."""
-        self.members: set[Member] = set()
+        self.members: tuple[Member, ...] = ()
         self._store = store
         self._queue = queue
         self._tasks = tasks
@@ -108,8 +108,9 @@ class LiveChat:
             self._latest = offset
         if kind == b"Joined":
             self._learn(body)
+        replaced = body.decode() if kind == b"Replaced" else None
         frame = frame_of(kind, body)
-        for member in tuple(self.members):
+        for member in self.members:
             cursor = member.cursor
             if cursor is None or offset <= cursor:
                 continue
@@ -117,9 +118,9 @@ class LiveChat:
                 self.missed()
                 continue
             member.cursor = offset
-            if kind != b"Replaced":
+            if replaced is None:
                 member.send(frame)
-            elif body.decode() == member.connection_id:
+            elif replaced == member.connection_id:
                 member.close(CloseCode.REPLACED)
 
     def _learn(self, body: bytes) -> None:
@@ -167,7 +168,7 @@ class LiveChat:
         elif offset < furthest:
             # Redis has lost entries that were delivered. A new join shows what is left.
             log.error("log_lost_entries", chat=short(self.chat_id))
-            for member in tuple(self.members):
+            for member in self.members:
                 member.close(CloseCode.SERVICE_RESTART)
         elif offset > min(cursors):
             self.missed()
@@ -224,7 +225,7 @@ class LiveChat:
     def _expire(self) -> None:
         """Tell everybody that the chat is gone."""
         frame = expired_frame(self.chat_id)
-        for member in tuple(self.members):
+        for member in self.members:
             if member.cursor is not None:
                 member.send(frame)
                 member.close(CloseCode.CHAT_GONE)

@@ -47,7 +47,7 @@ class LiveChats:
         if chat is None:
             chat = self._chats[chat_id] = LiveChat(chat_id, self._store, self._queue, self._tasks)
             self._hub.subscribe(chat_keys(chat_id).live, chat, sharded=True)
-        chat.members.add(member)
+        chat.members = (*chat.members, member)
         return chat
 
     async def listening(self, chat: LiveChat) -> None:
@@ -66,7 +66,7 @@ class LiveChats:
             member: the session.
             participant: as whom it had joined, if it had.
         """
-        chat.members.discard(member)
+        chat.members = tuple(other for other in chat.members if other is not member)
         if not chat.members:
             del self._chats[chat.chat_id]
             self._hub.unsubscribe(chat_keys(chat.chat_id).live)

@@ -9,7 +9,7 @@ from api.live_chat import LiveChat, expired_frame
 from api.live_chats import LiveChats
 from core.auth import ANYBODY, Agent, close_at_expiry
 from core.join_queue import JoinQueue
-from core.store import ChatStore, JoinAttempt, Snapshot, Writer, outcome
+from core.store import STORED, ChatStore, JoinAttempt, Snapshot, Writer, outcome
 from schemas.codec import check_ids, decode_client_message, encode, frame_of, history_frame
 from schemas.errors import (
     AlreadyJoined,
@@ -235,6 +235,9 @@ class ChatSession:
 
     def _stored(self, reply: bytes | Exception) -> None:
         """Hear what became of a message. The echo comes with the log, as for everybody."""
+        if reply == STORED:
+            self._peer.ready(None)
+            return
         error = outcome(reply)
         if isinstance(error, ChatGone):
             self._expired()
