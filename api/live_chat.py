@@ -16,6 +16,7 @@ from core.join_queue import JoinQueue, Presence
 from core.logs import short
 from core.store import ChatStore, Snapshot
 from core.tasks import Tasks
+from core.wheel import NEVER, Wheel
 from schemas.codec import encode, frame_of
 from schemas.errors import CloseCode, Unavailable
 from schemas.messages import ChatExpired, ChatExpiredArgs, SupportJoined, UserJoined
@@ -23,6 +24,7 @@ from schemas.messages import ChatExpired, ChatExpiredArgs, SupportJoined, UserJo
 log = structlog.get_logger()
 
 _RETRY_SECONDS = 1.0
+_LATE_SECONDS = 0.003
 # How far apart a connection and its chat may end for `ChatExpired` to go first. A busy process is late by some of it.
 _EXPIRY_MARGIN_MS = 1000
 
@@ -50,7 +52,26 @@ class Member(Protocol):
 class LiveChat:
     """One chat's connections in this process."""
 
-    def __init__(self, chat_id: str, store: ChatStore, queue: JoinQueue, tasks: Tasks) -> None:
+    __slots__ = (
+        "_deadline",
+        "_dirty",
+        "_gone",
+        "_latest",
+        "_loop",
+        "_queue",
+        "_store",
+        "_tasks",
+        "_wheel",
+        "chat_id",
+        "due",
+        "members",
+        "place",
+        "repairing",
+        "support_id",
+        "user_id",
+    )
+
+    def __init__(self, chat_id: str, store: ChatStore, queue: JoinQueue, tasks: Tasks, wheel: Wheel) -> None:
         self.chat_id = chat_id
         self.user_id = ""
         self.support_id: str | None = None
@@ -60,6 +81,7 @@ class LiveChat:
         self._store = store
         self._queue = queue
         self._tasks = tasks
+        self._wheel = wheel
         self._gone = False
         self._latest = 0
         self.repairing = False
@@ -67,7 +89,7 @@ class LiveChat:
         self._dirty = False
         self._loop = asyncio.get_running_loop()
         self._deadline = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self.due = NEVER
 
     # Joining.
 
@@ -180,21 +202,15 @@ class LiveChat:
         if not self.members:
             return  # the last one left while Redis was asked
         self._deadline = self._loop.time() + ttl_ms / 1000
-        if self._timer is None or self._timer.when() > self._deadline:
-            self._set_timer(self._deadline)
+        # A little late: a key whose time is up is surely gone then.
+        self._wheel.wake(self, self._deadline + _LATE_SECONDS)
 
-    def _set_timer(self, when: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        # One millisecond late: a key whose time is up is surely gone then.
-        self._timer = self._loop.call_at(when + 0.001, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        if self._deadline > self._loop.time():
-            self._set_timer(self._deadline)
-        else:
-            self._tasks.spawn(self._check())
+    def sweep(self, now: float) -> float:
+        """See whether the chat has expired, if that may be; return when it may be next."""
+        if self._deadline > now:
+            return self._deadline + _LATE_SECONDS
+        self._tasks.spawn(self._check())
+        return NEVER
 
     async def _check(self) -> None:
         """Ask Redis how long the chat lives: other processes may have renewed it."""
@@ -242,9 +258,7 @@ class LiveChat:
 
     def end(self) -> None:
         """Stop the clock: the last connection is gone."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._wheel.forget(self)
 
 
 def expired_frame(chat_id: str) -> bytes:

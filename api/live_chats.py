@@ -14,6 +14,7 @@ from core.keys import chat_keys
 from core.settings import Settings
 from core.store import ChatStore
 from core.tasks import Tasks, every
+from core.wheel import Wheel
 from schemas.errors import Unavailable
 from schemas.messages import Participant
 
@@ -24,6 +25,8 @@ _OFFSETS_AT_ONCE = 500
 # Between parts of a round: 1000 chats a second are compared, so a round over 10 000 takes 12 s. It is the second look:
 # whatever a lost connection has cost is repaired as soon as there is a new one.
 _OFFSETS_PAUSE_SECONDS = 0.5
+_TICK_SECONDS = 0.01
+"""How exactly chats are told of their end."""
 _LEAVE_SECONDS = 1.0
 _WITHDRAW_SECONDS = 0.05
 _CATCH_UP_POLL_SECONDS = 0.01
@@ -38,6 +41,7 @@ class LiveChats:
         self._hub = hub
         self._settings = settings
         self._chats: dict[str, LiveChat] = {}
+        self._wheel = Wheel(_TICK_SECONDS)
         self._tasks = Tasks()
         self._leaving = Tasks()
 
@@ -45,7 +49,7 @@ class LiveChats:
         """Put a session into its chat, where it stays until `leave`."""
         chat = self._chats.get(chat_id)
         if chat is None:
-            chat = self._chats[chat_id] = LiveChat(chat_id, self._store, self._queue, self._tasks)
+            chat = self._chats[chat_id] = LiveChat(chat_id, self._store, self._queue, self._tasks, self._wheel)
             self._hub.subscribe(chat_keys(chat_id).live, chat, sharded=True)
         chat.members = (*chat.members, member)
         return chat
@@ -116,6 +120,7 @@ class LiveChats:
             await self._leaving.finish(_LEAVE_SECONDS)
             await self._leaving.close()
             await self._tasks.close()
+            self._wheel.close()
 
     async def catch_up(self) -> None:
         """Deliver everything that the logs hold by now.

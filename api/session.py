@@ -72,6 +72,21 @@ class ChatSession:
         agent_of: tells which agent the handshake shows, or raises `NotAuthenticated`; asked when a Support joins.
     """
 
+    __slots__ = (
+        "_agent_of",
+        "_chat",
+        "_chat_id",
+        "_keep_open",
+        "_participant",
+        "_peer",
+        "_services",
+        "_support_id",
+        "_user_id",
+        "_writer",
+        "cursor",
+        "send",
+    )
+
     def __init__(self, chat_id: str, peer: Peer, services: Services, *, agent_of: Callable[[], Agent]) -> None:
         self._chat_id = chat_id
         self._peer = peer

@@ -12,9 +12,9 @@ import structlog
 from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 
-from core.connections import NEVER
 from core.transport import Receiver
 from core.websocket import ABORT
+from core.wheel import NEVER
 
 log = structlog.get_logger()
 

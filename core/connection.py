@@ -15,11 +15,12 @@ from litestar import WebSocket
 
 from core import subprotocol
 from core.asgi_transport import AsgiTransport
-from core.connections import NEVER, Connections
+from core.connections import Connections
 from core.picows_protocol import DIRECT
 from core.rate import Bucket
 from core.settings import Settings
 from core.transport import Transport
+from core.wheel import NEVER
 from schemas.codec import encode
 from schemas.errors import ChatError, CloseCode, InvalidFrame, RateLimited
 from schemas.messages import Error, ErrorArgs

@@ -1,33 +1,25 @@
-"""Connections: the open WebSockets of a process, and the one clock for all their deadlines."""
+"""Connections: the open WebSockets of a process, and what is done for all of them together."""
 
 import asyncio
-import math
 from collections.abc import Iterator
-from heapq import heappop, heappush
 from typing import Protocol
 
 import structlog
 
+from core.wheel import Sleeper, Wheel
 from schemas.errors import CloseCode
 
 log = structlog.get_logger()
 
 TICK_SECONDS = 0.05
-"""Deadlines that fall into the same tick are looked at together, at its end."""
-
-NEVER = math.inf
+"""Of their deadlines."""
 
 
-class Sweepable(Protocol):
-    """A connection, as the registry sees it. `due` belongs to the registry."""
-
-    due: float
+class Open(Sleeper, Protocol):
+    """A connection, as the registry sees it."""
 
     def flush(self) -> None:
         """Hand over what was sent in this turn of the event loop."""
-
-    def sweep(self, now: float) -> float:
-        """Do what is due; return when the next thing will be."""
 
     def stop_receiving(self) -> None:
         """Take no more frames."""
@@ -44,38 +36,36 @@ class Sweepable(Protocol):
 
 
 class Connections:
-    """A registry with a timing wheel.
-
-    A timer for each connection and deadline would cost a handle that is made anew with every frame. Here a
-    connection waits in the slot of its earliest deadline; one timer, for the earliest slot, serves all of them.
-    A frame that moves a deadline changes nothing: the connection is looked at in vain, and waits again.
-    """
+    """A registry, with one clock and one flush at a turn's end for all."""
 
     def __init__(self) -> None:
-        self._open: set[Sweepable] = set()
-        self._unsent: list[Sweepable] = []
-        self._slots: dict[int, list[Sweepable]] = {}
-        self._order: list[int] = []
-        self._swept = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._open: set[Open] = set()
+        self._unsent: list[Open] = []
+        self._wheel = Wheel(TICK_SECONDS)
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def __iter__(self) -> Iterator[Sweepable]:
+    def __iter__(self) -> Iterator[Open]:
         """A copy: closing connections go while one iterates."""
         return iter(tuple(self._open))
 
-    def add(self, connection: Sweepable, at: float) -> None:
+    def add(self, connection: Open, at: float) -> None:
         """Register an open connection, to be looked at at a time of the event loop's clock."""
         self._open.add(connection)
         self.wake(connection, at)
 
-    def discard(self, connection: Sweepable) -> None:
+    def discard(self, connection: Open) -> None:
         """Forget a connection."""
         self._open.discard(connection)
+        self._wheel.forget(connection)
 
-    def flush_soon(self, connection: Sweepable) -> None:
+    def wake(self, connection: Open, at: float) -> None:
+        """Look at a connection at a certain time, unless it is done earlier anyway."""
+        if connection in self._open:
+            self._wheel.wake(connection, at)
+
+    def flush_soon(self, connection: Open) -> None:
         """Flush a connection at the end of this turn of the event loop: one callback serves all of them."""
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._flush)
@@ -89,57 +79,6 @@ class Connections:
             except Exception as error:  # the others want theirs
                 log.error("flush_failed", exc_info=error)
 
-    def wake(self, connection: Sweepable, at: float) -> None:
-        """Look at a connection at a certain time, unless it is done earlier anyway."""
-        if at == NEVER:
-            return
-        slot = max(math.ceil(at / TICK_SECONDS), self._swept + 1)
-        due = slot * TICK_SECONDS
-        if connection.due <= due:
-            return
-        connection.due = due
-        waiting = self._slots.get(slot)
-        if waiting is None:
-            self._slots[slot] = [connection]
-            heappush(self._order, slot)
-            if self._order[0] == slot:
-                self._set_timer()
-        else:
-            waiting.append(connection)
-
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(self._order[0] * TICK_SECONDS, self._sweep, loop)
-
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = None
-        now = loop.time()
-        # uvloop's clock has milliseconds and may be a fraction of one early.
-        self._swept = math.floor((now + 0.002) / TICK_SECONDS)
-        while self._order and self._order[0] <= self._swept:
-            slot = heappop(self._order)
-            due = slot * TICK_SECONDS
-            for connection in self._slots.pop(slot):
-                # Otherwise it was woken earlier meanwhile, and this entry is left over.
-                if connection.due == due:
-                    connection.due = NEVER
-                    if connection in self._open:
-                        self._look_at(connection, now)
-        if self._order:
-            self._set_timer()
-
-    def _look_at(self, connection: Sweepable, now: float) -> None:
-        try:
-            self.wake(connection, connection.sweep(now))
-        except Exception as error:  # one connection must not stop the clock of all
-            log.error("sweep_failed", exc_info=error)
-            self.wake(connection, now + 1)
-
     def close(self) -> None:
         """Stop the clock."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._slots.clear()
-        self._order.clear()
+        self._wheel.close()

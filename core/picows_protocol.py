@@ -23,10 +23,10 @@ from uvicorn.server import ServerState
 from websockets.frames import CloseCode
 from websockets.http11 import Request
 
-from core.connections import NEVER
 from core.settings import Limits
 from core.transport import Receiver
 from core.websocket import WebSocketProtocol, cut
+from core.wheel import NEVER
 
 log = structlog.get_logger()
 

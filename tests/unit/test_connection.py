@@ -8,10 +8,11 @@ import pytest
 from litestar import WebSocket
 
 from core.connection import Connection
-from core.connections import NEVER, Connections
+from core.connections import Connections
 from core.picows_protocol import DIRECT
 from core.settings import Limits, Rate, Settings
 from core.transport import Receiver
+from core.wheel import NEVER
 from schemas.errors import CloseCode, InvalidFrame
 from tests.support import eventually
 
