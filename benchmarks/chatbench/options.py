@@ -20,6 +20,7 @@ class Options:
     peers: list[str]
     parts: list[str]
     chats: int
+    outstanding: int
     rates: list[int]
     growth: list[int]
     growth_rate: int
@@ -51,7 +52,15 @@ def parse(arguments: Sequence[str] | None) -> Options:
         given.rounds, given.seconds, given.rates = min(given.rounds, 2), min(given.seconds, 1), given.rates[:1]
         given.parts = [part for part in given.parts if part != "growth"]
     del given.quick
-    numbers = [given.rounds, given.chats, given.growth_rate, *given.rates, *given.growth, *given.workers]
+    numbers = [
+        given.rounds,
+        given.chats,
+        given.outstanding,
+        given.growth_rate,
+        *given.rates,
+        *given.growth,
+        *given.workers,
+    ]
     if min(numbers) < 1 or given.seconds < 0.2:
         parser.error("numbers must be at least 1, --seconds at least 0.2")
     for file in filter(None, (given.json, given.plot)):
@@ -83,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         "of ours on one port (%(default)s)",
     )
     add("--chats", type=int, default=200, help="under load (%(default)s)")
+    add("--outstanding", type=int, default=2, help="messages on their way in each chat, saturated (%(default)s)")
     add("--rates", type=_numbers, default=[500, 2000, 6000], help="messages a second, paced (500,2000,6000)")
     add("--growth", type=_numbers, default=[10, 100, 1000, 10_000], help="chats (10,100,1000,10000)")
     add("--growth-rate", type=int, default=500, help="messages a second for all of these (%(default)s)")

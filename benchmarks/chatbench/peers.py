@@ -77,6 +77,12 @@ def all_peers() -> dict[str, Peer]:
             missing=no_node or no_modules,
         ),
         Peer(
+            key="node-corked",
+            label="Node, and one write a socket",
+            command=(node or "node", str(PEERS / "node" / "best.mjs"), "corked"),
+            missing=no_node or no_modules,
+        ),
+        Peer(
             key="node",
             label="Node, as usually written",
             command=(node or "node", str(PEERS / "node" / "usual.mjs")),

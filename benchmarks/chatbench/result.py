@@ -72,6 +72,14 @@ class Result:
         ratios = [values[number] / bases[number] for number in values if bases.get(number)]
         return Range.of(ratios) if ratios else None
 
+    def above_idle(self, peer: str, chats: str, rate: float) -> Range | None:
+        """What a message costs on top of what as many chats cost when nobody says anything, in microseconds."""
+        all_us, idle = (
+            self._values[peer].get(f"{name}{chats}", {}) for name in ("cpu_us@chats:", "server_share@idle:")
+        )
+        costs = [all_us[number] - idle[number] * 10**6 / rate for number in all_us if number in idle]
+        return Range.of(costs) if costs else None
+
     def figures(self, prefix: str) -> list[str]:
         """The figures that begin so, in the order in which they were measured."""
         return list(dict.fromkeys(name for all_ in self._values.values() for name in all_ if name.startswith(prefix)))

@@ -74,8 +74,7 @@ def run(options: Options, tell: Tell) -> Result:
                 for count in options.workers:
                     turns.share(count, number)
         if "growth" in options.parts:
-            # Opening ten thousand chats takes minutes for all together.
-            for number in range(first, first - (-options.rounds // 3)):
+            for number in range(first, first + options.rounds):
                 for chats in options.growth:
                     for peer in peers:
                         turns.grow(peer, number, chats, files)
@@ -98,7 +97,7 @@ class _Turns:
         """As much as it can do, then the fixed rates."""
         options = self._options
         phases = [
-            self._warmed(Phase(kind="saturated", seconds=options.seconds)),
+            self._saturated,
             *(Phase(kind="paced", seconds=options.seconds, rate=rate) for rate in options.rates),
         ]
         for outcome in self._run(peer, options.chats, phases):
@@ -109,7 +108,8 @@ class _Turns:
         """Idle and at one fixed rate, with so many chats, or as many as the limit on open files lets us have."""
         most = (files - SPARE_FILES) // 2 // peer.files_per_connection
         phases = [
-            Phase(kind="idle", seconds=self._options.seconds),
+            # What is done now and then is to fall into it as often as into any other while.
+            Phase(kind="idle", seconds=2 * self._options.seconds),
             self._warmed(Phase(kind="paced", seconds=self._options.seconds, rate=self._options.growth_rate)),
         ]
         for outcome in self._run(peer, min(chats, most), phases):
@@ -119,13 +119,17 @@ class _Turns:
 
     def share(self, count: int, number: int) -> None:
         """As much as so many workers can do on one port, each with its quota."""
-        phase = self._warmed(Phase(kind="saturated", seconds=self._options.seconds))
         self._tell(f"{count} x {all_peers()[OURS].label} ...")
         self._redis.clear()
         with running_workers(count, self._options.quota, self._redis, self._cores) as server:
-            for outcome in load(server, self._plan(server, self._options.chats, [phase]), self._cores):
+            for outcome in load(server, self._plan(server, self._options.chats, [self._saturated]), self._cores):
                 self._result.add(OURS, number, outcome, f"@workers:{count}")
                 self._say(server.peer, number, outcome)
+
+    @property
+    def _saturated(self) -> Phase:
+        options = self._options
+        return self._warmed(Phase(kind="saturated", seconds=options.seconds, outstanding=options.outstanding))
 
     def _warmed(self, phase: Phase) -> Phase:
         return structs.replace(phase, warm_messages=WARM_MESSAGES, warm_seconds=self._warm_seconds)

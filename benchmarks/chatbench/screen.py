@@ -31,7 +31,10 @@ def show(console: Console, result: Result) -> None:
 
 
 def _saturated(console: Console, result: Result) -> None:
-    table = _table(f"Saturated: {result.options['chats']} chats, the server as busy as it gets")
+    chats, outstanding = result.options["chats"], result.options["outstanding"]
+    table = _table(
+        f"Saturated: {chats} chats, {outstanding} messages on their way in each, the server as busy as it gets"
+    )
     for column in ("CPU us a message", "ours / it", "target", "messages/s", "its core", "generator", "Redis us"):
         table.add_column(column, justify="right")
     for key, label, target in _rows(result):
@@ -110,6 +113,13 @@ def _growth(console: Console, result: Result) -> None:
             _range(result.range(key, f"connect_us@idle:{sizes[-1]}"), 0),
             _percent(result.range(key, f"server_share@idle:{sizes[-1]}"), 1),
         )
+    console.print(table)
+    table = _table("The same on top of what the server uses when nobody says anything")
+    for size in sizes:
+        table.add_column(f"{int(size):,} chats", justify="right")
+    rate = result.options["growth_rate"]
+    for key, label, _ in _rows(result):
+        table.add_row(label, *(_range(result.above_idle(key, size, rate), 0) for size in sizes))
     console.print(table)
 
 

@@ -128,6 +128,15 @@ def test_figures_of_idle_connections() -> None:
     assert result.range(OURS, "server_share@idle:100") == (0.01, 0.01, 0.01, 1)
 
 
+def test_a_message_is_counted_on_top_of_what_idling_costs() -> None:
+    result = Result(machine={}, options={})
+    result.add(OURS, 0, Outcome(kind="idle", rate=0, chats=10, seconds=2, server_ns=10**8, connections=1), "@idle:10")
+    # 500 messages a second of 300 us each, with 5 % of a core besides: 100 us of each message.
+    result.add(OURS, 0, saturated(300), "@chats:10")
+    assert result.above_idle(OURS, "10", 500) == pytest.approx((200, 200, 200, 1))
+    assert result.above_idle(FASTAPI, "10", 500) is None
+
+
 def test_a_phase_that_was_left_out_gives_no_figure() -> None:
     result = Result(machine={}, options={})
     result.add(FASTAPI, 0, Outcome(kind="paced", rate=6000, chats=200), "@6000")

@@ -1,4 +1,5 @@
 // Node at its best: ws and ioredis, one script call for all messages of a tick, and Redis's bytes sent on unread.
+// With the argument `corked`, what one read of Redis brings for a socket leaves in one write, too.
 import { Redis } from "ioredis";
 import { WebSocketServer } from "ws";
 import { PORT, REDIS_URL, TTL_SECONDS, channel, chatOf, enter, joined, leave, logKey, membersOf, metaKey, stored } from "./chats.mjs";
@@ -22,8 +23,27 @@ const redis = new Redis(REDIS_URL);
 const subscriber = new Redis(REDIS_URL);
 const sha = await redis.script("LOAD", STORE);
 
+const corking = process.argv.includes("corked");
+let corked = [];
+
+function uncork() {
+  const all = corked;
+  corked = [];
+  for (const tcp of all) tcp.uncork();
+}
+
+function cork(tcp) {
+  if (tcp.writableCorked) return;
+  if (!corked.length) process.nextTick(uncork);
+  tcp.cork();
+  corked.push(tcp);
+}
+
 subscriber.on("messageBuffer", (name, frame) => {
-  for (const socket of membersOf(name.latin1Slice())) socket.send(frame, { binary: false });
+  for (const socket of membersOf(name.latin1Slice())) {
+    if (corking) cork(socket._socket);
+    socket.send(frame, { binary: false });
+  }
 });
 
 async function join(chat, socket, args) {
