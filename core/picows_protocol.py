@@ -203,10 +203,12 @@ class DirectTransport(WSListener):
 
     def send(self, frames: Sequence[bytes]) -> None:
         try:
-            if len(frames) == 1 and len(frames[0]) <= _COPIED_BYTES:
+            if len(frames) > 1:
+                self._tcp.write(b"".join([part for frame in frames for part in (_header(len(frame)), frame)]))
+            elif len(frames[0]) <= _COPIED_BYTES:
                 self._websocket.send(_TEXT, frames[0])
             else:
-                self._tcp.write(b"".join([part for frame in frames for part in (_header(len(frame)), frame)]))
+                self._tcp.writelines((_header(len(frames[0])), frames[0]))
         except RuntimeError:  # closed by an error of which we are yet to be told
             pass
 

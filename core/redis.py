@@ -82,31 +82,26 @@ class Redis:
             on_reply: as in `submit`.
             patience: seconds until the deadline, also while Redis is away: for what is to happen even then.
         """
-        connection = self._connection
-        if connection is None or self._held or self._behind:
-            self._queue(packed, on_reply, patience)
-        elif len(connection.unanswered) >= self._most_commands:
-            on_reply(_overloaded())
-        else:
-            connection.send(self._command(packed, on_reply, patience))
-
-    def _queue(self, packed: bytes, on_reply: OnReply, patience: float | None) -> None:
-        """Let a command wait its turn: there is no connection, or others are held in front of it."""
         if self._tasks is None:
             self.start()
-        if self._closed:
-            on_reply(_unavailable())
-            return
+        now = self._loop.time()
+        command = Command(packed, on_reply, now, now + (self._patience if patience is None else patience), True)
+        connection = self._connection
+        if connection is None or self._held or self._behind or len(connection.unanswered) >= self._most_commands:
+            self._queue(command)
+        else:
+            connection.send(command)
+
+    def _queue(self, command: Command) -> None:
+        """Let a command wait its turn, or refuse it: there is no connection, others are in front of it, or too many."""
         connection = self._connection
         under_way = len(self._waiting if connection is None else connection.unanswered)
-        if under_way + len(self._held) + len(self._behind) >= self._most_commands:
-            on_reply(_overloaded())
-            return
-        (self._waiting if connection is None else self._behind).append(self._command(packed, on_reply, patience))
-
-    def _command(self, packed: bytes, on_reply: OnReply, patience: float | None) -> Command:
-        now = self._loop.time()
-        return Command(packed, on_reply, now, now + (self._patience if patience is None else patience), True)
+        if self._closed:
+            command.answer(_unavailable())
+        elif under_way + len(self._held) + len(self._behind) >= self._most_commands:
+            command.answer(Unavailable("The server is overloaded, try again later."))
+        else:
+            (self._waiting if connection is None else self._behind).append(command)
 
     def run(self, *arguments: Argument, patience: float | None = None) -> "asyncio.Future[Any]":
         """Run a command; the future gives the reply, or raises as `submit` says.
@@ -365,10 +360,7 @@ class Script:
     def packed(self, missing: int, keys: Sequence[str], *args: Argument) -> bytes:
         """Pack a call that is made often, but for its last arguments: whoever submits it packs those behind it."""
         whole = pack("EVALSHA", self.sha, len(keys), *keys, *args, *(missing * [b""]))
-        return whole.removesuffix(missing * _EMPTY)
-
-
-_EMPTY = b"$0\r\n\r\n"
+        return whole.removesuffix(missing * b"$0\r\n\r\n")
 
 
 async def _answer(connection: Resp, *arguments: Argument) -> Any:
@@ -388,10 +380,6 @@ def _settle(future: "asyncio.Future[Any]", reply: Any) -> None:
 
 def _unavailable() -> Unavailable:
     return Unavailable("The server cannot store anything now, try again later.")
-
-
-def _overloaded() -> Unavailable:
-    return Unavailable("The server is overloaded, try again later.")
 
 
 def _nothing() -> None:

@@ -23,6 +23,9 @@ _WHOLE_LOG_BYTES = 16 * 1024
 _PIECE_ENTRIES = 100
 _PIECES_AT_ONCE = 8
 
+STORED = b"stored"
+"""What the script says of a message that is stored."""
+
 _Outcome = Literal[b"gone", b"forbidden", b"claimed", b"unnamed", b"crowded", b"first", b"again"]
 
 
@@ -211,10 +214,6 @@ class ChatStore:
         """Take a connection off the chat's list, with so many seconds of patience for a Redis that is away."""
         member = f"{participant}:{connection_id}"
         await self._redis.run("ZREM", chat_keys(chat_id).connections, member, patience=patience)
-
-
-STORED = b"stored"
-"""What the script says of a message that is stored."""
 
 
 class Writer:
