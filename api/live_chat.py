@@ -25,6 +25,7 @@ log = structlog.get_logger()
 
 _RETRY_SECONDS = 1.0
 _LATE_SECONDS = 0.003
+"""A key whose time is up is surely gone then. The wheel may look 2 ms too early."""
 # How far apart a connection and its chat may end for `ChatExpired` to go first. A busy process is late by some of it.
 _EXPIRY_MARGIN_MS = 1000
 
@@ -77,7 +78,7 @@ class LiveChat:
         self.support_id: str | None = None
         self.place: int | None = None
         """The user's place in the queue while this process knows it."""
-        self.members: tuple[Member, ...] = ()
+        self.members: set[Member] = set()
         self._store = store
         self._queue = queue
         self._tasks = tasks
@@ -132,7 +133,7 @@ class LiveChat:
             self._learn(body)
         replaced = body.decode() if kind == b"Replaced" else None
         frame = frame_of(kind, body)
-        for member in self.members:
+        for member in tuple(self.members):
             cursor = member.cursor
             if cursor is None or offset <= cursor:
                 continue
@@ -190,7 +191,7 @@ class LiveChat:
         elif offset < furthest:
             # Redis has lost entries that were delivered. A new join shows what is left.
             log.error("log_lost_entries", chat=short(self.chat_id))
-            for member in self.members:
+            for member in tuple(self.members):
                 member.close(CloseCode.SERVICE_RESTART)
         elif offset > min(cursors):
             self.missed()
@@ -202,7 +203,6 @@ class LiveChat:
         if not self.members:
             return  # the last one left while Redis was asked
         self._deadline = self._loop.time() + ttl_ms / 1000
-        # A little late: a key whose time is up is surely gone then.
         self._wheel.wake(self, self._deadline + _LATE_SECONDS)
 
     def sweep(self, now: float) -> float:
@@ -241,7 +241,7 @@ class LiveChat:
     def _expire(self) -> None:
         """Tell everybody that the chat is gone."""
         frame = expired_frame(self.chat_id)
-        for member in self.members:
+        for member in tuple(self.members):
             if member.cursor is not None:
                 member.send(frame)
                 member.close(CloseCode.CHAT_GONE)

@@ -25,7 +25,7 @@ _OFFSETS_AT_ONCE = 500
 # Between parts of a round: 1000 chats a second are compared, so a round over 10 000 takes 12 s. It is the second look:
 # whatever a lost connection has cost is repaired as soon as there is a new one.
 _OFFSETS_PAUSE_SECONDS = 0.5
-_TICK_SECONDS = 0.01
+_TICK_SECONDS = 0.05
 """How exactly chats are told of their end."""
 _LEAVE_SECONDS = 1.0
 _WITHDRAW_SECONDS = 0.05
@@ -51,7 +51,7 @@ class LiveChats:
         if chat is None:
             chat = self._chats[chat_id] = LiveChat(chat_id, self._store, self._queue, self._tasks, self._wheel)
             self._hub.subscribe(chat_keys(chat_id).live, chat, sharded=True)
-        chat.members = (*chat.members, member)
+        chat.members.add(member)
         return chat
 
     async def listening(self, chat: LiveChat) -> None:
@@ -70,7 +70,7 @@ class LiveChats:
             member: the session.
             participant: as whom it had joined, if it had.
         """
-        chat.members = tuple(other for other in chat.members if other is not member)
+        chat.members.discard(member)
         if not chat.members:
             del self._chats[chat.chat_id]
             self._hub.unsubscribe(chat_keys(chat.chat_id).live)

@@ -102,6 +102,7 @@ class AsgiTransport:
                     for frame in frames:
                         await self._socket.send({"type": "websocket.send", "text": frame.decode(), "bytes": None})
                     self._last_size = sum(map(len, frames))
+                    del frames, frame  # not to be kept while nothing is sent
                     self._receiver.resume_writing()  # which may hand over the next ones
                 if self._close is not None:
                     code, reason = self._close

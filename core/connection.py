@@ -115,7 +115,7 @@ class Connection:
         self._lost = False
 
         self._outbox: list[bytes] | None = None
-        self._outbox_size = 0
+        self._outbox_size = 0  # counts only while there is one
         self._writable = False
         self._close_code: CloseCode | None = None
         self._close_sent = False
@@ -282,9 +282,10 @@ class Connection:
 
     def closing_began(self) -> None:
         if self._close_code is None:
-            self._close_code = CloseCode.INTERNAL_ERROR  # not sent: nothing more will be
-        self._empty_outbox()
+            self._close_code = CloseCode.INTERNAL_ERROR  # not sent: the transport sends its own
         self._close_sent = True
+        self.flush()
+        self._empty_outbox()
         self._cut_off_in(self._limits.close_seconds)
 
     def connection_lost(self) -> None:
@@ -461,7 +462,7 @@ class Connection:
             log.error("idle_failed", connection=self.id, exc_info=error)
             grace = 0.0
         now = self._loop.time()
-        if grace <= 0 and self._last_activity + self._settings.idle_seconds <= now:
+        if grace <= 0 and self._outbox is None and self._last_activity + self._settings.idle_seconds <= now:
             self.close(CloseCode.IDLE)
         else:
             self._patient_until = now + grace

@@ -12,7 +12,7 @@ from schemas.errors import CloseCode
 log = structlog.get_logger()
 
 TICK_SECONDS = 0.05
-"""Of their deadlines."""
+"""How exactly they are told of their deadlines."""
 
 
 class Open(Sleeper, Protocol):
@@ -78,6 +78,7 @@ class Connections:
                 connection.flush()
             except Exception as error:  # the others want theirs
                 log.error("flush_failed", exc_info=error)
+                connection.abort()  # what it should have got is in the history
 
     def close(self) -> None:
         """Stop the clock."""

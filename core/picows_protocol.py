@@ -202,6 +202,8 @@ class DirectTransport(WSListener):
     # For the connection.
 
     def send(self, frames: Sequence[bytes]) -> None:
+        if self._websocket.is_close_frame_sent:
+            return  # by picows, because of an error of which we are yet to be told
         try:
             if len(frames) > 1:
                 self._tcp.write(b"".join([part for frame in frames for part in (_header(len(frame)), frame)]))
@@ -209,7 +211,7 @@ class DirectTransport(WSListener):
                 self._websocket.send(_TEXT, frames[0])
             else:
                 self._tcp.writelines((_header(len(frames[0])), frames[0]))
-        except RuntimeError:  # closed by an error of which we are yet to be told
+        except RuntimeError:  # the connection is lost, which we are yet to be told
             pass
 
     def close(self, code: int, reason: str) -> None:
@@ -341,6 +343,8 @@ class DirectTransport(WSListener):
         return True
 
     def _closed_by_peer(self, frame: WSFrame) -> None:
+        # First, so that what was sent before leaves before.
+        self._receiver.closing_began()
         code: int = cast(Any, frame.get_close_code())  # a plain number unless picows knows it
         # picows has refused most of the codes that may not be sent.
         if frame.payload_size == 0:
@@ -350,13 +354,12 @@ class DirectTransport(WSListener):
         else:
             self._websocket.send_close(cast(Any, code))
         self._deaf = True
-        self._receiver.closing_began()
         self._tcp.close()
 
     def _fail(self, code: CloseCode, reason: str) -> None:
         """Close, because the peer breaks the rules. It may answer with its own close frame."""
-        self.close(code, reason)
         self._receiver.closing_began()
+        self.close(code, reason)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
         self._deaf = True

@@ -85,7 +85,8 @@ class Redis:
         if self._tasks is None:
             self.start()
         now = self._loop.time()
-        command = Command(packed, on_reply, now, now + (self._patience if patience is None else patience), True)
+        deadline = now + (self._patience if patience is None else patience)
+        command = Command(packed, on_reply, now, deadline, lasting=True)
         connection = self._connection
         if connection is None or self._held or self._behind or len(connection.unanswered) >= self._most_commands:
             self._queue(command)

@@ -53,7 +53,10 @@ class Receiver(Protocol):
         """Go on sending."""
 
     def closing_began(self) -> None:
-        """Hear that the transport has begun to close: the peer wants it, or has broken the protocol."""
+        """Hear that the transport begins to close: the peer wants it, or has broken the protocol.
+
+        It is the last chance to send what waits.
+        """
 
     def connection_lost(self) -> None:
         """Hear that it is over. Called once, and last."""

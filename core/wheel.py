@@ -11,6 +11,9 @@ log = structlog.get_logger()
 
 NEVER = math.inf
 
+_SPARE_SLOTS = 64
+"""So many numbers of empty slots may be left over, besides as many as there are slots."""
+
 
 class Sleeper(Protocol):
     """Who has deadlines. `due` belongs to the wheel, and is `NEVER` at first."""
@@ -24,7 +27,7 @@ class Sleeper(Protocol):
 class Wheel:
     """A timing wheel (Varghese and Lauck, 1987), with slots only where somebody waits.
 
-    A timer for each deadline would cost a handle of 450 bytes, and a new one whenever the deadline moves. Here whoever
+    A timer for each deadline would cost a handle of 500 bytes, and a new one whenever the deadline moves. Here whoever
     sleeps waits in the slot of the earliest deadline, and one timer, for the earliest slot, serves all. A deadline
     that moves away changes nothing: one is looked at in vain, and waits again.
 
@@ -60,9 +63,18 @@ class Wheel:
 
     def forget(self, sleeper: Sleeper) -> None:
         """Look at a sleeper no more."""
-        if sleeper.due != NEVER:
-            self._slots.get(round(sleeper.due / self._tick), set()).discard(sleeper)
-            sleeper.due = NEVER
+        if sleeper.due == NEVER:
+            return
+        slot = round(sleeper.due / self._tick)
+        sleeper.due = NEVER
+        waiting = self._slots.get(slot)  # none, when they are just being looked at
+        if waiting is None:
+            return
+        waiting.discard(sleeper)
+        if not waiting:
+            del self._slots[slot]
+            if len(self._order) > 2 * len(self._slots) + _SPARE_SLOTS:
+                self._order = sorted(self._slots)
 
     def close(self) -> None:
         """Stop the clock."""
@@ -85,7 +97,7 @@ class Wheel:
         while self._order and self._order[0] <= self._swept:
             slot = heappop(self._order)
             due = slot * self._tick
-            for sleeper in self._slots.pop(slot):
+            for sleeper in self._slots.pop(slot, ()):
                 # Otherwise it was forgotten a moment ago.
                 if sleeper.due == due:
                     sleeper.due = NEVER

@@ -170,7 +170,7 @@ def _table(title: str) -> Table:
 def _range(value: Range | None, digits: int = 1) -> str:
     if value is None:
         return "-"
-    if value.rounds == 1:
+    if value.low == value.high:
         return f"{value.median:,.{digits}f}"
     return f"{value.median:,.{digits}f} [{value.low:,.{digits}f}-{value.high:,.{digits}f}]"
 

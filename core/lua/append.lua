@@ -25,7 +25,7 @@ local messages, bytes = (meta[4] or 0) + 1, (meta[5] or 0) + #body
 if messages > MOST_MESSAGES or bytes > MOST_BYTES then return 'full' end
 
 local offset = meta[7] + 1
-redis.call('HSET', KEYS[1], 'messages', messages, 'bytes', bytes, 'micros', micros, 'offset', offset, said, number)
+redis.call('HSET', KEYS[1], 'messages', messages, 'bytes', bytes, 'micros', whole(micros), 'offset', offset, said, number)
 tell(offset, 'ChatMessage', body)
 renew((not support and meta[2]) and WAITING_TTL_MS or CHAT_TTL_MS)
 return 'stored'

@@ -13,7 +13,7 @@ end
 
 -- Everything of a chat ends at the same moment.
 local function renew(ttl_ms)
-  local ends = math.floor(now_us() / 1000) + ttl_ms
+  local ends = whole(math.floor(now_us() / 1000) + ttl_ms)
   for index = 1, 3 do
     redis.call('PEXPIREAT', KEYS[index], ends)
   end

@@ -7,7 +7,7 @@ local function now_us()
   return time[1] * 1000000 + time[2]
 end
 
--- Where a number becomes text: Lua would write a large one as 1.7e+15. What is passed to redis.call is written whole.
+-- Lua writes a large number as 1.7e+15, and so does what it is passed to: redis.call of 7.2.0 to 7.2.4 (redis#13113).
 local function whole(number)
   return string.format('%d', number)
 end

@@ -191,6 +191,14 @@ async def test_what_is_sent_before_a_close_leaves_before_it(scene: Scene) -> Non
     assert (scene.transport.sent, scene.transport.closed) == ([b"1"], [4509])
 
 
+async def test_what_is_sent_before_the_transport_closes_leaves_before_it(scene: Scene) -> None:
+    scene.connection.send(b"1")
+    scene.connection.closing_began()
+    scene.connection.send(b"2")
+    await asyncio.sleep(0)
+    assert (scene.transport.sent, scene.transport.closed) == ([b"1"], [])
+
+
 async def test_much_in_one_turn_leaves_in_several_writes_and_closes_nobody(scene: Scene) -> None:
     frames = [b"%d" % number for number in range(8)]
     for frame in frames:

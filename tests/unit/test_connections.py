@@ -17,6 +17,7 @@ class Noting:
         self.due = NEVER
         self.swept = 0
         self.flushed = 0
+        self.aborted = False
 
     def flush(self) -> None:
         self.flushed += 1
@@ -36,7 +37,7 @@ class Noting:
         raise NotImplementedError
 
     def abort(self) -> None:
-        raise NotImplementedError
+        self.aborted = True
 
 
 async def test_only_who_is_open_is_looked_at() -> None:
@@ -65,6 +66,7 @@ async def test_all_who_have_sent_are_flushed_at_the_end_of_the_turn(capsys: pyte
     await asyncio.sleep(0)
     assert (first.flushed, last.flushed) == (1, 1)
     assert "flush_failed" in capsys.readouterr().out
+    assert [connection.aborted for connection in (first, broken, last)] == [False, True, False]
     connections.flush_soon(first)
     await asyncio.sleep(0)
     assert (first.flushed, last.flushed) == (2, 1)

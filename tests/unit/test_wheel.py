@@ -125,3 +125,18 @@ async def test_who_is_forgotten_leaves_nothing_behind() -> None:
     del napper
     assert gone() is None
     wheel.close()
+
+
+async def test_the_slots_of_the_forgotten_do_not_gather() -> None:
+    wheel, began = Wheel(TICK_SECONDS), now()
+    stays = Napper()
+    wheel.wake(stays, began + 3600)
+    for number in range(1000):
+        napper = Napper()
+        wheel.wake(napper, began + 3600 + number)
+        wheel.forget(napper)
+    assert len(wheel._slots) == 1
+    assert len(wheel._order) < 100
+    wheel.wake(stays, began + TICK_SECONDS)
+    await eventually(lambda: stays.swept)
+    wheel.close()
