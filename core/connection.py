@@ -462,7 +462,9 @@ class Connection:
             log.error("idle_failed", connection=self.id, exc_info=error)
             grace = 0.0
         now = self._loop.time()
-        if grace <= 0 and self._outbox is None and self._last_activity + self._settings.idle_seconds <= now:
+        # What has just been sent leaves at the end of this turn. What a peer does not take is no activity.
+        sending = self._writable and self._outbox is not None
+        if grace <= 0 and not sending and self._last_activity + self._settings.idle_seconds <= now:
             self.close(CloseCode.IDLE)
         else:
             self._patient_until = now + grace

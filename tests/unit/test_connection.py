@@ -1,6 +1,7 @@
 """The connection's rules, on a transport that only notes: what it asks for, and how frames are dealt with."""
 
 import asyncio
+import math
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -264,6 +265,16 @@ async def test_a_peer_that_does_not_complete_the_close_is_cut_off() -> None:
     assert not scene.transport.aborted
     await eventually(lambda: scene.transport.aborted)
     assert scene.transport.closed == [4509]
+
+
+@pytest.mark.parametrize("takes", [True, False])
+async def test_who_is_about_to_be_sent_something_is_not_idle_unless_it_takes_nothing(scene: Scene, takes: bool) -> None:
+    if not takes:
+        scene.connection.pause_writing()
+    scene.connection.send(b"1")
+    scene.connection._last_activity = -math.inf
+    await scene.connection._idle()
+    assert scene.connection.closing is not takes
 
 
 async def test_three_malformed_frames_in_a_row_close_with_4500(scene: Scene) -> None:
