@@ -46,7 +46,7 @@ def create_app(settings: Settings) -> Litestar:
         dependencies={
             "services": Services(store, queue, chats),
             "auth": AgentAuth.of_setting(settings.agent_jwt_key, settings.agent_jwt_audience),
-            "registrar": Registrar(store, AddressRate(redis, settings.join_rate)),
+            "registrar": Registrar(store, AddressRate(redis, settings.join_rate, store.keys)),
         },
         lifespan=lifespan,
         channels=channels.CHANNELS,

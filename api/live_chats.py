@@ -10,7 +10,6 @@ import structlog
 from api.live_chat import LiveChat, Member
 from core.hub import Hub
 from core.join_queue import JoinQueue
-from core.keys import chat_keys
 from core.settings import Settings
 from core.store import ChatStore
 from core.tasks import Tasks, every
@@ -50,7 +49,7 @@ class LiveChats:
         chat = self._chats.get(chat_id)
         if chat is None:
             chat = self._chats[chat_id] = LiveChat(chat_id, self._store, self._queue, self._tasks, self._wheel)
-            self._hub.subscribe(chat_keys(chat_id).live, chat, sharded=True)
+            self._hub.subscribe(self._store.keys.chat(chat_id).live, chat, sharded=True)
         chat.members.add(member)
         return chat
 
@@ -60,7 +59,7 @@ class LiveChats:
         Raises:
             Unavailable: Redis did not confirm the subscription in time.
         """
-        await self._hub.confirmed(chat_keys(chat.chat_id).live)
+        await self._hub.confirmed(self._store.keys.chat(chat.chat_id).live)
 
     def leave(self, chat: LiveChat, member: Member, participant: Participant | None) -> None:
         """Take a session out of its chat.
@@ -73,7 +72,7 @@ class LiveChats:
         chat.members.discard(member)
         if not chat.members:
             del self._chats[chat.chat_id]
-            self._hub.unsubscribe(chat_keys(chat.chat_id).live)
+            self._hub.unsubscribe(self._store.keys.chat(chat.chat_id).live)
             chat.end()
         if participant is not None:
             self._leaving.spawn(self._leave(chat, member.connection_id, participant))

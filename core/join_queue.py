@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
-from core.keys import JOIN_CHANNEL, QUEUE
+from core.keys import Keys
 from core.redis import Redis
 from core.settings import Settings
 from core.store import ChatStore
@@ -57,6 +57,7 @@ class JoinQueue:
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._settings = settings
+        self.keys = Keys(settings.key_prefix)
         self._enqueue = redis.script("queue", "enqueue")
         self._claim = redis.script("queue", "claim")
         self._hold = redis.script("queue", "hold")
@@ -75,11 +76,11 @@ class JoinQueue:
         """
         request = encode(JoinRequest(user_id=user_id, chat_id=chat_id))
         place = await self._enqueue(
-            QUEUE,
+            self.keys.queue,
             user_id,
             chat_id,
             request,
-            JOIN_CHANNEL,
+            self.keys.join_channel,
             self._settings.leave_grace_ms,
             self._settings.limits.waiting_users,
         )
@@ -94,7 +95,7 @@ class JoinQueue:
             AlreadyClaimed: another agent was first, or has joined the chat.
             NotWaiting: the user is not in the queue.
         """
-        outcome = await self._claim(QUEUE, user_id, claim_id, self._settings.claim_lease_ms)
+        outcome = await self._claim(self.keys.queue, user_id, claim_id, self._settings.claim_lease_ms)
         if outcome == b"claimed":
             raise AlreadyClaimed("Another agent has this user.")
         if outcome == b"not_waiting":
@@ -109,29 +110,29 @@ class JoinQueue:
         Raises:
             AlreadyClaimed: another agent's claim holds the user.
         """
-        outcome = await self._hold(QUEUE, user_id, chat_id, agent_id, claim_id, self._settings.claim_lease_ms)
+        outcome = await self._hold(self.keys.queue, user_id, chat_id, agent_id, claim_id, self._settings.claim_lease_ms)
         if outcome == b"claimed":
             raise AlreadyClaimed("Another agent has this user.", close=CloseCode.ALREADY_CLAIMED)
         return bool(outcome == b"won")
 
     async def release(self, user_id: str, *, claim_id: str) -> None:
         """Give a claimed user back to the queue, at the old place."""
-        await self._release(QUEUE, user_id, claim_id, "")
+        await self._release(self.keys.queue, user_id, claim_id, "")
 
     async def serve(self, *, user_id: str, chat_id: str) -> None:
         """Take a user whose Support has joined out of the queue."""
-        await self._serve(QUEUE, user_id, chat_id, self._settings.leave_grace_ms)
+        await self._serve(self.keys.queue, user_id, chat_id, self._settings.leave_grace_ms)
 
     async def forget(self, user_id: str) -> None:
         """Drop everything known of a user: the chat is gone."""
-        await self._forget(QUEUE, user_id)
+        await self._forget(self.keys.queue, user_id)
 
     async def touch(self, presences: Iterable[Presence], *, grace_ms: int | None = None) -> None:
         """Say who is connected here. Must be said again before the grace is over."""
         grace = self._settings.leave_grace_ms if grace_ms is None else grace_ms
         for some in _batches(presences, _TOUCH_AT_ONCE):
             fields = ((p.user_id, p.chat_id, "" if p.place is None else p.place) for p in some)
-            await self._touch(QUEUE, grace, *(value for presence in fields for value in presence))
+            await self._touch(self.keys.queue, grace, *(value for presence in fields for value in presence))
 
     async def sweep(self, store: ChatStore) -> None:
         """Forget absent users, and return those whose claim ran out. Any process may do it, at any time."""
@@ -140,7 +141,7 @@ class JoinQueue:
 
     async def overdue(self) -> list[Overdue]:
         """Forget absent users, and find the claims that ran out."""
-        due = await self._sweep(QUEUE, _SWEEP_AT_ONCE)
+        due = await self._sweep(self.keys.queue, _SWEEP_AT_ONCE)
         return [Overdue(*fields) for fields in _batches((value.decode() for value in due), 3)]
 
     async def settle(self, overdue: Overdue, store: ChatStore) -> None:
@@ -155,11 +156,11 @@ class JoinQueue:
             # The process that let the Support join died before it could say so.
             await self.serve(user_id=user_id, chat_id=chat_id)
         else:
-            await self._release(QUEUE, user_id, claim_id, "overdue")
+            await self._release(self.keys.queue, user_id, claim_id, "overdue")
 
     async def waiting_list(self, *, known_version: str = "") -> WaitingList | None:
         """Read the waiting list, or None when the known version is the current one."""
-        reply = await self._snapshot(QUEUE, known_version)
+        reply = await self._snapshot(self.keys.queue, known_version)
         if reply is None:
             return None
         version, *fields = reply

@@ -18,16 +18,18 @@
 | live-support:probe                     | string  | nothing, ever: a write of nothing asks whether writing is possible | -    | refusals            |
 | Join                                   | channel | the seed's join request, published on entering          | -               | enqueue             |
 
+With another `KEY_PREFIX` all of them begin with that one, and the channel is `<prefix>:Join`.
 The braces are part of the name: all keys of one call share a hash tag, so they live in one cluster slot.
 Fields of `meta`: userId, username, tokenHash; joined (the connection of the User's first `Join`); supportId,
 supportUserName, agent (a hash of the Support's token's `sub`); offset (last entry of the log), messages, bytes, micros
 (of the last message); said:CONNECTION:PLACE (the numbers of the connection's last messages: a repeated one is not stored).
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-JOIN_CHANNEL = "Join"
-PROBE_KEY = "live-support:probe"
+DEFAULT_PREFIX: Final = "live-support"
+JOIN_CHANNEL: Final = "Join"
+"""The channel of join requests, as long as the prefix is the default one."""
 
 
 class ChatKeys(NamedTuple):
@@ -37,17 +39,6 @@ class ChatKeys(NamedTuple):
     log: str
     connections: str
     live: str
-
-
-def chat_keys(chat_id: str) -> ChatKeys:
-    """Name the keys of a chat."""
-    chat = f"live-support:chat:{{{chat_id}}}:"
-    return ChatKeys(chat + "meta", chat + "log", chat + "connections", chat + "live")
-
-
-def said_field(connection_id: str) -> str:
-    """Name the fields of `meta` that tell what a connection has said, but for the place behind it."""
-    return f"said:{connection_id}:"
 
 
 class QueueKeys(NamedTuple):
@@ -63,9 +54,29 @@ class QueueKeys(NamedTuple):
     changed: str
 
 
-QUEUE = QueueKeys(*(f"live-support:{{joins}}:{name}" for name in QueueKeys._fields))
+class Keys:
+    """The names of one installation.
+
+    Args:
+        prefix: what they begin with, so that several installations may share one Redis.
+    """
+
+    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
+        self._prefix = prefix
+        self.queue = QueueKeys(*(f"{prefix}:{{joins}}:{name}" for name in QueueKeys._fields))
+        self.probe = f"{prefix}:probe"
+        self.join_channel = JOIN_CHANNEL if prefix == DEFAULT_PREFIX else f"{prefix}:{JOIN_CHANNEL}"
+
+    def chat(self, chat_id: str) -> ChatKeys:
+        """Name the keys of a chat."""
+        chat = f"{self._prefix}:chat:{{{chat_id}}}:"
+        return ChatKeys(chat + "meta", chat + "log", chat + "connections", chat + "live")
+
+    def rate(self, address: str) -> str:
+        """Name the bucket of a client address, or of the network that counts as one."""
+        return f"{self._prefix}:rate:{{{address}}}"
 
 
-def rate_key(address: str) -> str:
-    """Name the bucket of a client address, or of the network that counts as one."""
-    return f"live-support:rate:{{{address}}}"
+def said_field(connection_id: str) -> str:
+    """Name the fields of `meta` that tell what a connection has said, but for the place behind it."""
+    return f"said:{connection_id}:"

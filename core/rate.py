@@ -1,7 +1,7 @@
 """Rates: a bucket for one connection in this process, and one for a client address in Redis."""
 
 from core.address import network
-from core.keys import rate_key
+from core.keys import Keys
 from core.redis import Redis
 from core.settings import Rate
 
@@ -31,7 +31,8 @@ class Bucket:
 class AddressRate:
     """A bucket for each client address, shared by all processes."""
 
-    def __init__(self, redis: Redis, rate: Rate) -> None:
+    def __init__(self, redis: Redis, rate: Rate, keys: Keys) -> None:
+        self._keys = keys
         self._rate = rate
         self._take = redis.script("take")
 
@@ -42,4 +43,4 @@ class AddressRate:
             Unavailable: Redis gives no definite answer.
         """
         interval_us = max(1, round(self._rate.interval_seconds * 1_000_000))
-        return int(await self._take([rate_key(network(address))], interval_us, self._rate.count))
+        return int(await self._take([self._keys.rate(network(address))], interval_us, self._rate.count))

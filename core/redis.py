@@ -12,8 +12,9 @@ from typing import Any
 import structlog
 from redis.exceptions import ResponseError
 
+from core.keys import Keys
 from core.redis_address import Address
-from core.refusals import WRITE_OF_NOTHING, Refusals
+from core.refusals import Refusals, write_of_nothing
 from core.resp import Argument, Command, OnPush, OnReply, Resp, ignore, pack
 from core.settings import DEFAULT_URL, Settings
 from core.tasks import Tasks
@@ -57,6 +58,7 @@ class Redis:
         self._away = False
         self._closed = False
         self._refusals = Refusals()
+        self._probe = write_of_nothing(Keys(settings.key_prefix).probe)
         self._tasks: Tasks | None = None
         self._on_connect: Callable[[], None] = _nothing
         self._on_push: OnPush = _unheard
@@ -154,7 +156,7 @@ class Redis:
         try:
             async with asyncio.timeout(1):
                 if self._connection is not None:
-                    await _answer(self._connection, *WRITE_OF_NOTHING)
+                    await _answer(self._connection, *self._probe)
                     self._refusals.end()
                     return None
         except ResponseError as error:
@@ -271,7 +273,7 @@ class Redis:
                     pinged = now
                     connection.send(Command(pack("PING"), self._take_pong))
                     if self._refusals.code:
-                        connection.send(Command(pack(*WRITE_OF_NOTHING), self._take_proof))
+                        connection.send(Command(pack(*self._probe), self._take_proof))
 
     def _abandon_overdue(self, now: float) -> None:
         # On a connection they keep their places, since the replies may still come.

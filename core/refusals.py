@@ -11,11 +11,14 @@ import re
 
 import structlog
 
-from core.keys import PROBE_KEY
-
 log = structlog.get_logger()
 
-WRITE_OF_NOTHING = ("SETRANGE", PROBE_KEY, 0, "")
+
+def write_of_nothing(key: str) -> tuple[str, str, int, str]:
+    """Make the command that asks whether Redis takes writes; the key stays away."""
+    return "SETRANGE", key, 0, ""
+
+
 # Within a script older servers put words before the code.
 _CODE = re.compile(r"(?:ERR Error .*-)?(OOM|MISCONF|NOREPLICAS|READONLY)\b")
 

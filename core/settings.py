@@ -149,6 +149,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A user whose last connection is gone leaves the queue after so long."""
     join_rate: Rate = field(default=Rate("10/minute"), name="JOIN_RATE")
     """Registrations per client address."""
+    chat_join_rate: Rate = field(default=Rate("60/minute"), name="CHAT_JOIN_RATE")
+    """Joins of one chat."""
+    handshake_rate: Rate | None = field(default=None, name="HANDSHAKE_RATE")
+    """WebSocket handshakes of one client address (default: 20/second; no bound where connections have none)."""
     message_rate: Rate = field(default=Rate("20/second"), name="MESSAGE_RATE")
     """Frames per connection."""
     chat_max_messages: Annotated[int, Meta(ge=1)] = field(default=5000, name="CHAT_MAX_MESSAGES")
@@ -163,6 +167,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `aud` of an agent's token must contain; unset, a token with an `aud` is refused."""
     anonymous_agents: bool = field(default=False, name="ANONYMOUS_AGENTS")
     """Allow agents without a token on other than loopback addresses."""
+    agent_jwt_secret: Secret | None = field(default=None, name="AGENT_JWT_SECRET")
+    """Checks agents' tokens instead of `AGENT_JWT_KEY`: an HS256 secret of at least 32 bytes."""
+    agent_jwt_scope_claim: Annotated[str, Meta(min_length=1)] = field(default="scope", name="AGENT_JWT_SCOPE_CLAIM")
+    """The claim of an agent's token that says what its bearer may do: a text of words, or a list."""
+    agent_jwt_scope: Annotated[str, Meta(min_length=1)] = field(default="agent", name="AGENT_JWT_SCOPE")
+    """The word in that claim that makes its bearer an agent."""
     websocket: Literal["picows", "uvicorn"] = field(default="picows", name="WEBSOCKET")
     """WebSocket layer: picows, or uvicorn's own, which takes three times as long for a frame."""
     max_connections: Annotated[int, Meta(ge=1)] = field(default=10_000, name="MAX_CONNECTIONS")
@@ -171,6 +181,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The same of one client address (default: 100; no bound on loopback, but behind `TRUSTED_PROXIES`)."""
     trusted_proxies: tuple[Network, ...] = field(default=(), name="TRUSTED_PROXIES")
     """Addresses or networks, separated by commas, whose `X-Forwarded-For` names the client."""
+    keep_alive_seconds: Seconds = field(default=75, name="KEEP_ALIVE")
+    """An HTTP connection without a request is closed after so long."""
+    data_dir: str = field(default=".live-support", name="DATA_DIR")
+    """Folder in which `live-support up` keeps the data of its embedded server."""
+    key_prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")] = field(
+        default="live-support", name="KEY_PREFIX"
+    )
+    """What all keys and channels in Redis begin with, for several installations on one Redis."""
     log_level: Literal["debug", "info", "warning", "error"] = field(default="info", name="LOG_LEVEL")
     """Least severe level that is logged."""
     log_format: Literal["console", "json"] = field(default="console", name="LOG_FORMAT")

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
-from core.keys import chat_keys, said_field
+from core.keys import Keys, said_field
 from core.redis import Redis
 from core.resp import OnReply
 from core.settings import Settings
@@ -88,6 +88,7 @@ class ChatStore:
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
         self._settings = settings
+        self.keys = Keys(settings.key_prefix)
         self._open = redis.script("chat", "open")
         self._join = redis.script("chat", "join")
         self._append = redis.script(
@@ -104,7 +105,7 @@ class ChatStore:
 
     async def open(self, chat_id: str, *, user_id: str, username: str, token: str | None = None) -> None:
         """Open a chat for a user; with a token, every `Join` of the User needs it."""
-        await self._open(chat_keys(chat_id), user_id, username, _hashed(token), self._settings.chat_ttl_ms)
+        await self._open(self.keys.chat(chat_id), user_id, username, _hashed(token), self._settings.chat_ttl_ms)
 
     async def join(self, chat_id: str, attempt: JoinAttempt) -> Snapshot:
         """Let a connection join, and read the chat as it is in that step.
@@ -117,7 +118,7 @@ class ChatStore:
             ChatFull: too many connections of this chat have replaced others.
         """
         reply = await self._join(
-            chat_keys(chat_id),
+            self.keys.chat(chat_id),
             attempt.connection_id,
             attempt.participant,
             attempt.user_id,
@@ -165,14 +166,14 @@ class ChatStore:
 
     def writer(self, chat_id: str, connection_id: str, participant: Participant) -> "Writer":
         """Let a connection that has joined write messages."""
-        begin = self._append.packed(2, chat_keys(chat_id), said_field(connection_id), participant)
+        begin = self._append.packed(2, self.keys.chat(chat_id), said_field(connection_id), participant)
         return Writer(self._redis, begin)
 
     async def entries_after(self, chat_id: str, offset: int) -> list[Entry]:
         """Read a piece of the log, from behind an offset on; it is empty where the log ends."""
         first, last = f"{offset + 1}-0", f"{offset + _PIECE_ENTRIES}-1"
         async with self._may_read():
-            piece = await self._redis.run("XRANGE", chat_keys(chat_id).log, first, last)
+            piece = await self._redis.run("XRANGE", self.keys.chat(chat_id).log, first, last)
         return [Entry(int(entry_id.partition(b"-")[0]), kind, body) for entry_id, (kind, body) in piece]
 
     @asynccontextmanager
@@ -189,12 +190,12 @@ class ChatStore:
 
     async def offsets(self, chat_ids: Sequence[str]) -> list[int | None]:
         """Read the last offset of each chat, None where the chat is gone."""
-        replies = await self._redis.run_all([("HGET", chat_keys(chat_id).meta, "offset") for chat_id in chat_ids])
+        replies = await self._redis.run_all([("HGET", self.keys.chat(chat_id).meta, "offset") for chat_id in chat_ids])
         return [None if offset is None else int(offset) for offset in replies]
 
     async def remaining_ms(self, chat_id: str) -> int | None:
         """Return how long the chat lives unless something happens in it, or None when it is gone."""
-        remaining = await self._redis.run("PTTL", chat_keys(chat_id).meta)
+        remaining = await self._redis.run("PTTL", self.keys.chat(chat_id).meta)
         return None if remaining < 0 else remaining
 
     async def support_id(self, chat_id: str) -> str | None:
@@ -203,7 +204,7 @@ class ChatStore:
         Raises:
             ChatGone: unknown or expired.
         """
-        user_id, support_id = await self._redis.run("HMGET", chat_keys(chat_id).meta, "userId", "supportId")
+        user_id, support_id = await self._redis.run("HMGET", self.keys.chat(chat_id).meta, "userId", "supportId")
         if user_id is None:
             raise ChatGone
         return support_id.decode() if support_id else None
@@ -213,7 +214,7 @@ class ChatStore:
     ) -> None:
         """Take a connection off the chat's list, with so many seconds of patience for a Redis that is away."""
         member = f"{participant}:{connection_id}"
-        await self._redis.run("ZREM", chat_keys(chat_id).connections, member, patience=patience)
+        await self._redis.run("ZREM", self.keys.chat(chat_id).connections, member, patience=patience)
 
 
 class Writer:

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 
 from core.hub import Hub
 from core.join_queue import JoinQueue, Waiting, WaitingList
-from core.keys import JOIN_CHANNEL, QUEUE
 from core.settings import Settings
 from core.store import ChatStore
 from core.tasks import Tasks, every
@@ -57,7 +56,9 @@ class WaitingView:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow the list."""
-        for channel in (JOIN_CHANNEL, QUEUE.changed):
+        keys = self._queue.keys
+        channels = (keys.join_channel, keys.queue.changed)
+        for channel in channels:
             self._hub.subscribe(channel, self)
         sweep_seconds = min(1.0, self._settings.leave_grace_seconds / 4, self._settings.claim_lease_seconds / 4)
         self._tasks.spawn(every(sweep_seconds, lambda: self._queue.sweep(self._store)))
@@ -66,7 +67,7 @@ class WaitingView:
             yield
         finally:
             await self._tasks.close()
-            for channel in (JOIN_CHANNEL, QUEUE.changed):
+            for channel in channels:
                 self._hub.unsubscribe(channel)
 
     async def _refresh_when_stale(self) -> None:

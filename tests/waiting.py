@@ -3,8 +3,8 @@
 from redis.asyncio import Redis
 
 from core.join_queue import JoinQueue, Waiting
-from core.keys import QUEUE
 from tests.chats import hex_id
+from tests.keys import KEYS
 
 NIKA, ANA, LEO = (hex_id(number) for number in range(1, 4))
 
@@ -46,9 +46,9 @@ async def version(queue: JoinQueue) -> str:
 
 async def end_lease(redis: Redis, user_id: str) -> None:
     """Do as if the lease of a user's claim were over."""
-    assert await redis.zadd(QUEUE.leases, {user_id: 1}, xx=True, ch=True) == 1, "the user is not claimed"
+    assert await redis.zadd(KEYS.queue.leases, {user_id: 1}, xx=True, ch=True) == 1, "the user is not claimed"
 
 
 async def end_grace(redis: Redis, user_id: str) -> None:
     """Do as if no process had touched a user for the grace."""
-    assert await redis.zadd(QUEUE.present, {user_id: 1}, xx=True, ch=True) == 1, "the user is not known"
+    assert await redis.zadd(KEYS.queue.present, {user_id: 1}, xx=True, ch=True) == 1, "the user is not known"

@@ -15,7 +15,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from core.hub import Hub
-from core.keys import chat_keys
+from core.keys import Keys
 from core.redis import Redis
 from core.settings import Limits, Settings
 from core.store import ChatStore, Writer, outcome
@@ -63,6 +63,7 @@ class Chat:
         """Do nothing: the benchmark's verifier would notice."""
 
 
+KEYS = Keys()
 chats: dict[str, Chat] = {}
 
 
@@ -90,12 +91,12 @@ async def chat(socket: WebSocket) -> None:
         here.outboxes.discard(outbox)
         if not here.outboxes:
             del chats[chat_id]
-            hub.unsubscribe(chat_keys(chat_id).live)
+            hub.unsubscribe(KEYS.chat(chat_id).live)
 
 
 async def enter(chat_id: str, outbox: Outbox) -> Chat:
     """Listen to the chat."""
-    channel = chat_keys(chat_id).live
+    channel = KEYS.chat(chat_id).live
     here = chats.get(chat_id)
     if here is None:
         here = chats[chat_id] = Chat()

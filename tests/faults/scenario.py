@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from core.keys import QUEUE, chat_keys
 from tests.faults.checker import PRODUCTION, Bounds, Violation, check
 from tests.faults.faults import Fault
 from tests.faults.history import (
@@ -32,6 +31,7 @@ from tests.faults.history import (
 from tests.faults.people import Crowd, RecordedChat
 from tests.faults.report import Injected, Row, fill
 from tests.faults.system import ServiceProcess, System
+from tests.keys import KEYS
 from tests.support import UNIT, is_healthy
 
 SETTLE_SECONDS = 400 * UNIT
@@ -105,7 +105,7 @@ class Run:
 
     async def queue_holds(self, count: int) -> bool:
         """Whether so many users are in the queue, claimed or not."""
-        return bool(await self.system.redis.client.zcard(QUEUE.waiting) == count)
+        return bool(await self.system.redis.client.zcard(KEYS.queue.waiting) == count)
 
     def expect_users(self, count: int) -> None:
         """Note that so many users take part whom the test itself has brought."""
@@ -235,7 +235,7 @@ class Run:
         standing = self.standing()
         redis = self.system.redis.client
         for chat in self.recorder.users:
-            stored = await redis.hget(chat_keys(chat).meta, "messages")
+            stored = await redis.hget(KEYS.chat(chat).meta, "messages")
             views = [view for view, of_chat in standing.items() if of_chat == chat]
             if any(shown[view] != int(stored or 0) for view in views):
                 return False
@@ -247,7 +247,7 @@ class Run:
         redis = self.system.redis.client
         truths = []
         for chat, user in self.recorder.users.items():
-            keys = chat_keys(chat)
+            keys = KEYS.chat(chat)
             owner, support = await redis.hmget(keys.meta, ["userId", "supportId"])
             entries = [fields for _, fields in await redis.xrange(keys.log)]
             bodies = [_decode_body(fields["ChatMessage"]) for fields in entries if "ChatMessage" in fields]
@@ -259,7 +259,7 @@ class Run:
                     may_be_gone=self.chats_end,
                     log=tuple(Message(body.content, body.timestamp) for body in bodies),
                     support=support or None,
-                    queued=await redis.zscore(QUEUE.waiting, user) is not None,
+                    queued=await redis.zscore(KEYS.queue.waiting, user) is not None,
                     attended=chat in attended,
                 )
             )
@@ -279,8 +279,8 @@ class Run:
         """Take down who waits now and is not claimed; the agents must be shown them in time."""
         redis = self.system.redis.client
         ours = set(self.recorder.users.values())
-        waiting = set(await redis.zrange(QUEUE.waiting, 0, -1)) & ours
-        claimed = set(await redis.zrange(QUEUE.leases, 0, -1))
+        waiting = set(await redis.zrange(KEYS.queue.waiting, 0, -1)) & ours
+        claimed = set(await redis.zrange(KEYS.queue.leases, 0, -1))
         users = frozenset(waiting - claimed)
         self.recorder.note(Waiting(at=now(), users=users))
         return users

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import pytest_asyncio
 
-from core.keys import QUEUE
 from live_support_client import (
     AlreadyClaimed,
     JoinRequest,
@@ -25,6 +24,7 @@ from tests.faults.redis_proxy import RedisProxy
 from tests.faults.report import Row
 from tests.faults.scenario import SETTLE_SECONDS, Plan, Run, scenario
 from tests.faults.system import System
+from tests.keys import KEYS
 from tests.support import UNIT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -108,7 +108,7 @@ async def test_f11_an_agent_vanishes_after_a_claim(system: System, rows: list[Ro
         for number in range(3):
             run.spawn(run.crowd.wait_in_line(f"User {number}"))
         await run.until(lambda: run.queue_holds(3))
-        in_order = await system.redis.client.zrange(QUEUE.waiting, 0, -1)
+        in_order = await system.redis.client.zrange(KEYS.queue.waiting, 0, -1)
         for number in range(max(4, round(run.seconds / 2))):
             joins = await run.crowd.enter(lambda: run.crowd.joins("Agent"))
             requests = [await anext(joins) for _ in range(3)]
@@ -127,7 +127,7 @@ async def test_f11_an_agent_vanishes_after_a_claim(system: System, rows: list[Ro
 
 async def nobody_is_claimed(run: Run) -> bool:
     """Whether every claim was given back."""
-    return bool(await run.system.redis.client.zcard(QUEUE.leases) == 0)
+    return bool(await run.system.redis.client.zcard(KEYS.queue.leases) == 0)
 
 
 async def test_f11_an_agent_vanishes_after_joining(system: System, rows: list[Row], plan: Plan) -> None:
@@ -218,7 +218,7 @@ async def leave(run: Run, chat: RecordedChat, way: Leaving, cable: RedisProxy, e
     run.recorder.note(Abandoned(at=now(), user=chat.user_id, within=within))
 
     async def has_left() -> bool:
-        return await run.system.redis.client.zscore(QUEUE.waiting, chat.user_id) is None
+        return await run.system.redis.client.zscore(KEYS.queue.waiting, chat.user_id) is None
 
     await run.until(has_left, within + SLACK)
     run.recorder.note(Gone(at=now(), user=chat.user_id))

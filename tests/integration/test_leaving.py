@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from core.keys import QUEUE
 from live_support_client import ChatClient, JoinRequest, JoinsClient
+from tests.keys import KEYS
 from tests.people import Agent, hear, hear_some, request_of, waiting_before_a_new_user, waiting_user
 from tests.support import UNIT, Published, Stopwatch, eventually
 
@@ -22,7 +22,7 @@ async def gone(redis: Redis, user: JoinRequest) -> None:
     """Wait until nothing in the queue knows the user."""
 
     async def forgotten() -> bool:
-        return await redis.zscore(QUEUE.present, user.user_id) is None
+        return await redis.zscore(KEYS.queue.present, user.user_id) is None
 
     await eventually(forgotten)
 

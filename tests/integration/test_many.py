@@ -11,9 +11,9 @@ import pytest
 from redis.asyncio import Redis
 
 import subscriber.app
-from core.keys import QUEUE
 from core.settings import Settings
 from live_support_client import AlreadyClaimed, ChatClient, JoinRequest, JoinsClient, Options
+from tests.keys import KEYS
 from tests.people import Agent, hear_some, waiting_before_a_new_user, waiting_user
 from tests.support import UNIT, serve
 
@@ -55,7 +55,7 @@ async def test_fifty_agents_claim_two_hundred_users_and_each_is_won_once(
     won = await asyncio.gather(*(claim_all(joins, random.sample(users, USERS)) for joins in agents))
 
     assert sum(won) == USERS
-    claims = await redis.hgetall(QUEUE.claims)
+    claims = await redis.hgetall(KEYS.queue.claims)
     assert claims.keys() == {user.user_id for user in users}
     assert sorted(Counter(claims.values()).values()) == sorted(filter(None, won))
     assert await waiting_before_a_new_user(client, offices[0]) == []

@@ -14,7 +14,6 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from core.keys import QUEUE
 from core.settings import Settings
 from live_support_client import (
     AlreadyClaimed,
@@ -29,6 +28,7 @@ from live_support_client import (
     SupportJoined,
     UserJoined,
 )
+from tests.keys import KEYS
 from tests.people import (
     Agent,
     hear,
@@ -144,7 +144,7 @@ async def system(shared: list[Service], redis: Redis, options: Options) -> Async
     """The shared processes, when nobody waits any more whom another test has left."""
 
     async def nobody_waits() -> bool:
-        return await redis.zcard(QUEUE.waiting) == 0
+        return await redis.zcard(KEYS.queue.waiting) == 0
 
     await eventually(nobody_waits)
     chat, other_chat, subscriber, other_subscriber = shared
@@ -221,7 +221,7 @@ async def test_a_killed_chat_server_loses_nothing_but_its_connections(
 
     # Nobody says any more that the user is there.
     async def has_left_the_queue() -> bool:
-        return await redis.zscore(QUEUE.waiting, nika.user_id) is None
+        return await redis.zscore(KEYS.queue.waiting, nika.user_id) is None
 
     await eventually(has_left_the_queue)
     assert await waiting_before_a_new_user(system.client, system.agent) == []

@@ -9,9 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from redis.asyncio import Redis as Client
 
 from core.join_queue import JoinQueue
-from core.keys import QUEUE
 from core.redis import Redis
 from core.store import ChatStore
+from tests.keys import KEYS
 from tests.support import make_settings
 
 T = TypeVar("T")
@@ -53,10 +53,10 @@ class Machine(RuleBasedStateMachine):
 async def check_queue_keys(client: Client) -> None:
     """What holds of the queue's keys at any moment: a user waits, is claimed or is served, and is always swept."""
     async with client.pipeline() as pipeline:
-        pipeline.zrange(QUEUE.waiting, 0, -1)
-        pipeline.zrange(QUEUE.leases, 0, -1)
-        pipeline.zrange(QUEUE.present, 0, -1)
-        for key in (QUEUE.chats, QUEUE.stays, QUEUE.claims):
+        pipeline.zrange(KEYS.queue.waiting, 0, -1)
+        pipeline.zrange(KEYS.queue.leases, 0, -1)
+        pipeline.zrange(KEYS.queue.present, 0, -1)
+        for key in (KEYS.queue.chats, KEYS.queue.stays, KEYS.queue.claims):
             pipeline.hkeys(key)
         pipeline.keys("live-support:{joins}:*")
         *members, keys = await pipeline.execute()
@@ -66,7 +66,7 @@ async def check_queue_keys(client: Client) -> None:
     assert stays == waiting
     assert waiting <= chats
     assert chats == present, "somebody whom the sweeper never finds, or finds for nothing"
-    assert set(keys) <= set(QUEUE[:-1])
+    assert set(keys) <= set(KEYS.queue[:-1])
 
 
 def run_machine(machine: type[Machine], redis_url: str, *, examples: int, steps: int, **changes: Any) -> None:

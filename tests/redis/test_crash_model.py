@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from core.join_queue import Overdue, Presence
-from core.keys import QUEUE, chat_keys
 from core.store import Snapshot
 from schemas.errors import AlreadyClaimed, ChatGone, NotWaiting
 from schemas.messages import Participant
 from tests.chats import Chat, hex_id
+from tests.keys import KEYS
 from tests.redis.machines import Machine, check_queue_keys, run_machine
 
 PROCESSES, USERS = 2, 3
@@ -187,13 +187,13 @@ class CrashMachine(Machine):
 
     @rule()
     def the_leases_end(self) -> None:
-        for user_id in self.run(_members(self, QUEUE.leases)):
-            self.run(_pass(self, QUEUE.leases, user_id))
+        for user_id in self.run(_members(self, KEYS.queue.leases)):
+            self.run(_pass(self, KEYS.queue.leases, user_id))
 
     @rule(number=users)
     def a_grace_ends(self, number: int) -> None:
         """Even while somebody is there: the process was cut off from Redis for as long."""
-        self.run(_pass(self, QUEUE.present, self.chats[number].user_id))
+        self.run(_pass(self, KEYS.queue.present, self.chats[number].user_id))
 
     @rule(number=users)
     def a_chat_expires(self, number: int) -> None:
@@ -231,18 +231,18 @@ class CrashMachine(Machine):
             self.touches(process)
         lives = [live for process in self.processes for live in process.values()]
         here = {live.chat.user_id for live in lives}
-        for user_id in set(self.run(_members(self, QUEUE.present))) - here:
-            self.run(_pass(self, QUEUE.present, user_id))
-        for user_id in self.run(_members(self, QUEUE.leases)):
-            self.run(_pass(self, QUEUE.leases, user_id))
+        for user_id in set(self.run(_members(self, KEYS.queue.present))) - here:
+            self.run(_pass(self, KEYS.queue.present, user_id))
+        for user_id in self.run(_members(self, KEYS.queue.leases)):
+            self.run(_pass(self, KEYS.queue.leases, user_id))
         self.run(self.queue.sweep(self.store))
 
         waiting_list = self.run(self.queue.waiting_list())
         assert waiting_list is not None
         shown = {waiting.user_id for waiting in waiting_list.users}
         assert shown == {live.chat.user_id for live in lives if live.chat.chat_id not in self.supports}
-        assert set(self.run(_members(self, QUEUE.present))) == here
-        assert self.run(_members(self, QUEUE.leases)) == []
+        assert set(self.run(_members(self, KEYS.queue.present))) == here
+        assert self.run(_members(self, KEYS.queue.leases)) == []
         for live in lives:
             assert (live.place is None) == (live.chat.chat_id in self.supports)
             assert self.run(self.store.support_id(live.chat.chat_id)) == self.supports.get(live.chat.chat_id)
@@ -262,7 +262,7 @@ async def _pass(machine: Machine, key: str, member: str) -> None:
 
 
 async def _expire(machine: Machine, chat: Chat) -> None:
-    await machine.client.unlink(*chat_keys(chat.chat_id)[:-1])
+    await machine.client.unlink(*KEYS.chat(chat.chat_id)[:-1])
 
 
 @pytest.mark.timeout(600)  # after a failure, finding the shortest steps that show it takes long

@@ -6,12 +6,12 @@ import pytest
 from redis.asyncio import Redis
 
 from core.join_queue import JoinQueue
-from core.keys import JOIN_CHANNEL, QUEUE
 from core.redis import Redis as CoreRedis
 from core.settings import Limits, Settings
 from core.store import ChatStore
 from schemas.errors import AlreadyClaimed, NotWaiting, Unavailable
 from tests.chats import Chat
+from tests.keys import KEYS
 from tests.support import DEADLINE, replace
 from tests.waiting import ANA, LEO, NIKA, chat_of, end_lease, enqueue, entries, stay_of, version, waiting
 
@@ -36,7 +36,7 @@ async def test_a_user_who_waits_already_keeps_the_place_and_the_stay(queue: Join
 
 async def test_a_join_request_is_published_once(queue: JoinQueue, redis: Redis) -> None:
     async with redis.pubsub() as listener:
-        await listener.subscribe(JOIN_CHANNEL)
+        await listener.subscribe(KEYS.join_channel)
         assert (await listener.get_message(timeout=DEADLINE))["type"] == "subscribe"
         await enqueue(queue, NIKA, NIKA, ANA)
         for user_id in (NIKA, ANA):
@@ -74,7 +74,7 @@ async def test_the_list_is_read_only_when_it_has_changed(queue: JoinQueue) -> No
 
 async def test_every_change_but_entering_is_published(queue: JoinQueue, redis: Redis) -> None:
     async with redis.pubsub() as listener:
-        await listener.subscribe(QUEUE.changed)
+        await listener.subscribe(KEYS.queue.changed)
         assert (await listener.get_message(timeout=DEADLINE))["type"] == "subscribe"
         await enqueue(queue, NIKA)  # told on the channel `Join`
         for change in (

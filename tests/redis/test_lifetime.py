@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 from redis.asyncio import Redis as Client
 
-from core.keys import chat_keys
 from core.redis import Redis
 from core.settings import Settings
 from core.store import ChatStore
 from schemas.errors import ChatGone
 from tests.chats import Chat
+from tests.keys import KEYS
 from tests.support import UNIT, eventually, replace
 
 Step = Callable[[Chat], Awaitable[object]]
@@ -38,7 +38,7 @@ async def short_lived(core_redis: Redis, settings: Settings) -> ChatStore:
 
 
 async def keys_of(client: Client, chat: Chat) -> list[str]:
-    return [key.decode() async for key in client.scan_iter(match=chat_keys(chat.chat_id).meta.replace("meta", "*"))]
+    return [key.decode() async for key in client.scan_iter(match=KEYS.chat(chat.chat_id).meta.replace("meta", "*"))]
 
 
 async def test_every_key_of_a_chat_has_an_end_and_it_is_the_same(store: ChatStore, client: Client) -> None:
@@ -56,7 +56,7 @@ async def test_a_clock_that_goes_on_within_a_script_sets_no_two_ends(store: Chat
     for number in range(500):  # so often that a millisecond begins within a script
         await chat.say(str(number))
         async with client.pipeline(transaction=False) as pipeline:
-            for key in chat_keys(chat.chat_id)[:-1]:
+            for key in KEYS.chat(chat.chat_id)[:-1]:
                 pipeline.pexpiretime(key)
             assert len(set(await pipeline.execute())) == 1
 
@@ -64,7 +64,7 @@ async def test_a_clock_that_goes_on_within_a_script_sets_no_two_ends(store: Chat
 async def test_every_step_renews_the_chat(store: ChatStore, client: Client) -> None:
     chat = await Chat.open(store)
     for step in STEPS.values():
-        await client.pexpire(chat_keys(chat.chat_id).meta, 30_000)
+        await client.pexpire(KEYS.chat(chat.chat_id).meta, 30_000)
         await step(chat)
         assert await store.remaining_ms(chat.chat_id) in range(CHAT_SECONDS * 1000 - 5000, WAITING_SECONDS * 1000 + 1)
 

@@ -4,12 +4,12 @@ import pytest
 from redis.asyncio import Redis
 
 from core.join_queue import JoinQueue, Presence
-from core.keys import QUEUE
 from core.redis import Redis as CoreRedis
 from core.settings import Settings
 from core.store import ChatStore
 from schemas.errors import AlreadyClaimed, NotWaiting
 from tests.chats import Chat
+from tests.keys import KEYS
 from tests.support import UNIT, eventually, replace
 from tests.waiting import ANA, NIKA, chat_of, end_grace, end_lease, enqueue, stay_of, version, waiting
 
@@ -47,7 +47,7 @@ async def test_a_touch_leaves_a_claim_alone(queue: JoinQueue) -> None:
 async def test_a_touch_brings_a_lost_user_back_to_the_old_place(queue: JoinQueue, redis: Redis) -> None:
     places = await enqueue(queue, NIKA, ANA)
     stay = await stay_of(queue, ANA)
-    await redis.unlink(*QUEUE[:-1])
+    await redis.unlink(*KEYS.queue[:-1])
     await queue.touch([present(ANA, places[1])])
     await queue.touch([present(NIKA, places[0])])
     assert await waiting(queue) == [NIKA, ANA]
@@ -102,7 +102,7 @@ async def test_nothing_is_left_of_a_forgotten_user(queue: JoinQueue, store: Chat
     await end_grace(redis, NIKA)
     await end_grace(redis, ANA)
     await queue.sweep(store)
-    assert await redis.keys("live-support:{joins}:*") == [QUEUE.version]
+    assert await redis.keys("live-support:{joins}:*") == [KEYS.queue.version]
 
 
 async def test_a_claim_keeps_nobody_who_has_gone(queue: JoinQueue, store: ChatStore, redis: Redis) -> None:
@@ -183,7 +183,7 @@ async def test_a_claimed_user_whose_chat_has_expired_is_forgotten(
 async def test_a_long_list_is_swept_in_several_goes(queue: JoinQueue, store: ChatStore, redis: Redis) -> None:
     users = [f"{number:032x}" for number in range(250)]
     await enqueue(queue, *users)
-    await redis.zadd(QUEUE.present, dict.fromkeys(users, 1))
+    await redis.zadd(KEYS.queue.present, dict.fromkeys(users, 1))
 
     async def all_forgotten() -> bool:
         await queue.sweep(store)

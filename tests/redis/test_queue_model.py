@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from core.join_queue import Overdue, Presence
-from core.keys import QUEUE
 from schemas.errors import AlreadyClaimed, NotWaiting
 from tests.chats import Chat
+from tests.keys import KEYS
 from tests.redis.machines import Machine, check_queue_keys, run_machine
 from tests.waiting import end_grace, end_lease
 
@@ -211,7 +211,7 @@ class QueueMachine(Machine):
         assert self.run(self.places()) == places, "a place is kept for as long as the user is known"
 
     async def places(self) -> dict[str, int | None]:
-        scores: Any = await self.client.zrange(QUEUE.waiting, 0, -1, withscores=True)
+        scores: Any = await self.client.zrange(KEYS.queue.waiting, 0, -1, withscores=True)
         return {user_id: int(place) for user_id, place in scores}
 
     @invariant()

@@ -18,6 +18,7 @@ from core.settings import Limits, Rate, Settings
 from core.store import ChatStore
 from schemas.errors import Unavailable
 from tests.chats import Chat
+from tests.keys import KEYS
 from tests.proxy import Proxy
 from tests.support import UNIT, eventually, replace
 
@@ -349,30 +350,30 @@ async def test_more_commands_than_connections_wait_for_each_other(store: ChatSto
 
 
 async def test_an_address_has_a_burst_and_then_waits(core_redis: Redis) -> None:
-    rate = AddressRate(core_redis, Rate("3/hour"))
+    rate = AddressRate(core_redis, Rate("3/hour"), KEYS)
     assert [await rate.take("192.0.2.1") for _ in range(3)] == [0, 0, 0]
     assert 0 < await rate.take("192.0.2.1") <= 20 * 60 * 1000
 
 
 async def test_each_address_has_a_bucket_of_its_own(core_redis: Redis) -> None:
-    rate = AddressRate(core_redis, Rate("1/hour"))
+    rate = AddressRate(core_redis, Rate("1/hour"), KEYS)
     assert [await rate.take(address) for address in ("192.0.2.1", "192.0.2.2", "2001:db8::1")] == [0, 0, 0]
 
 
 async def test_all_processes_share_the_bucket_of_an_address(core_redis: Redis, hasty: Redis) -> None:
-    rates = [AddressRate(redis, Rate("2/hour")) for redis in (core_redis, hasty)]
+    rates = [AddressRate(redis, Rate("2/hour"), KEYS) for redis in (core_redis, hasty)]
     assert [await rate.take("192.0.2.1") for rate in rates] == [0, 0]
     assert await rates[0].take("192.0.2.1") > 0
 
 
 async def test_of_many_takes_at_once_as_many_pass_as_the_bucket_holds(core_redis: Redis) -> None:
-    rate = AddressRate(core_redis, Rate("10/hour"))
+    rate = AddressRate(core_redis, Rate("10/hour"), KEYS)
     waits = await asyncio.gather(*(rate.take("192.0.2.1") for _ in range(100)))
     assert waits.count(0) == 10
 
 
 async def test_what_was_taken_comes_back(core_redis: Redis) -> None:
-    rate = AddressRate(core_redis, Rate("20/second"))
+    rate = AddressRate(core_redis, Rate("20/second"), KEYS)
     while not await rate.take("192.0.2.1"):
         pass
 
@@ -383,7 +384,7 @@ async def test_what_was_taken_comes_back(core_redis: Redis) -> None:
 
 
 async def test_a_bucket_that_is_full_again_leaves_no_key(core_redis: Redis, client: Client) -> None:
-    assert await AddressRate(core_redis, Rate("20/second")).take("192.0.2.1") == 0
+    assert await AddressRate(core_redis, Rate("20/second"), KEYS).take("192.0.2.1") == 0
 
     async def is_gone() -> bool:
         return not await client.keys("live-support:rate:*")

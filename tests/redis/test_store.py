@@ -11,7 +11,6 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from core.hub import Hub
-from core.keys import chat_keys
 from core.redis import Redis
 from core.settings import Limits, Settings
 from core.store import ChatStore, Entry
@@ -19,6 +18,7 @@ from schemas.codec import encode
 from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, CloseCode, Forbidden, InvalidFrame
 from schemas.messages import StoredMessage
 from tests.chats import VIKA, Chat, hex_id
+from tests.keys import KEYS
 from tests.support import DEADLINE, replace
 
 
@@ -117,7 +117,7 @@ async def test_tabs_that_join_a_full_chat_at_once_do_not_cost_the_connection(
     """With subscriptions Redis lets it owe 32 MB; these histories are 64 MB."""
     hub = Hub(core_redis, settings)
     chat = await Chat.open(store)
-    hub.subscribe(chat_keys(chat.chat_id).live, Ignoring(), sharded=True)
+    hub.subscribe(KEYS.chat(chat.chat_id).live, Ignoring(), sharded=True)
     for begin in range(0, 2000, 100):
         await asyncio.gather(*(chat.say(f"{number:03}" + "x" * 3900) for number in range(begin, begin + 100)))
     connection = await core_redis.run("CLIENT", "ID")
@@ -173,7 +173,7 @@ async def test_a_chat_with_a_token_opens_to_that_token_only(store: ChatStore, to
 
 async def test_the_token_itself_is_not_stored(store: ChatStore, client: Client) -> None:
     chat = await Chat.open(store, token="right")  # noqa: S106
-    assert b"right" not in (await client.hgetall(chat_keys(chat.chat_id).meta)).values()
+    assert b"right" not in (await client.hgetall(KEYS.chat(chat.chat_id).meta)).values()
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ async def test_a_log_does_not_grow_for_ever_by_connections_that_come_and_replace
 
 async def test_a_message_is_stored_and_published_with_its_time(chat: Chat, client: Client) -> None:
     async with client.pubsub() as listener:
-        await listener.ssubscribe(chat_keys(chat.chat_id).live)
+        await listener.ssubscribe(KEYS.chat(chat.chat_id).live)
         assert (await listener.get_message(timeout=DEADLINE))["type"] == "ssubscribe"
         await chat.say("hey")
         published = await listener.get_message(timeout=DEADLINE)
@@ -254,7 +254,7 @@ async def test_a_repeated_append_stores_once(chat: Chat) -> None:
 async def test_a_chat_does_not_grow_with_what_it_knows_of_a_connection(chat: Chat, client: Client) -> None:
     for number in range(1, 3 * Limits().unanswered):
         await chat.say("hey", connection="u1", number=number)
-    fields = [field for field in await client.hkeys(chat_keys(chat.chat_id).meta) if str(field).count(":") == 2]
+    fields = [field for field in await client.hkeys(KEYS.chat(chat.chat_id).meta) if str(field).count(":") == 2]
     assert len(fields) == Limits().unanswered
 
 
@@ -282,7 +282,7 @@ async def test_appends_that_come_at_once_are_one_order_in_which_time_rises(chat:
 
 async def test_time_rises_even_when_the_clock_was_set_back(chat: Chat, client: Client) -> None:
     ahead = 4_102_444_799_999_999  # the last microsecond of 2099
-    await client.hset(chat_keys(chat.chat_id).meta, "micros", ahead)
+    await client.hset(KEYS.chat(chat.chat_id).meta, "micros", ahead)
     await chat.say("one")
     await chat.say("two")
     times = [message["timestamp"] for message in messages(await chat.log())]

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 from msgspec import UNSET
 
-from core.keys import ChatKeys, chat_keys
+from core.keys import ChatKeys
 from core.settings import Limits
 from core.store import Snapshot
 from schemas.codec import encode
 from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, Forbidden, InvalidFrame
 from schemas.messages import Participant, StoredMessage
 from tests.chats import Chat, hex_id
+from tests.keys import KEYS
 from tests.redis.machines import Machine, run_machine
 from tests.support import DEADLINE
 
@@ -117,7 +118,7 @@ class StoreMachine(Machine):
     def opened_chat(self, token: str | None, times: int = 1) -> ChatModel:
         self.opened += 1
         *_, chat = [self.run(Chat.open(self.store, self.opened, token=token)) for _ in range(times)]
-        self.run(self.listener.ssubscribe(chat_keys(chat.chat_id).live))
+        self.run(self.listener.ssubscribe(KEYS.chat(chat.chat_id).live))
         return ChatModel(chat, token)
 
     @precondition(lambda self: any(model.gone for model in self.models))
@@ -279,7 +280,7 @@ class StoreMachine(Machine):
         self.run(self.check_keys())
 
     async def keys_of(self, model: ChatModel) -> list[str]:
-        return [str(key) for key in await self.client.keys(chat_keys(model.chat.chat_id).meta.replace("meta", "*"))]
+        return [str(key) for key in await self.client.keys(KEYS.chat(model.chat.chat_id).meta.replace("meta", "*"))]
 
     async def check_gone(self, model: ChatModel) -> None:
         assert await self.keys_of(model) == []
@@ -289,7 +290,7 @@ class StoreMachine(Machine):
             await self.store.support_id(model.chat.chat_id)
 
     async def check(self, model: ChatModel) -> None:
-        keys = chat_keys(model.chat.chat_id)
+        keys = KEYS.chat(model.chat.chat_id)
         async with self.client.pipeline(transaction=False) as pipeline:
             pipeline.hgetall(keys.meta)
             pipeline.xrange(keys.log)
@@ -361,7 +362,7 @@ class StoreMachine(Machine):
 
     async def check_keys(self) -> None:
         """Nothing else was written."""
-        names = [key for model in self.models if not model.gone for key in chat_keys(model.chat.chat_id)]
+        names = [key for model in self.models if not model.gone for key in KEYS.chat(model.chat.chat_id)]
         assert set(await self.our_keys()) <= set(names)
 
     def outcome(self, step: Callable[[], Coroutine[Any, Any, Any]], times: int, model: ChatModel) -> Any:

@@ -36,6 +36,8 @@ TABLE: list[tuple[str, str, Any, dict[str, Any], list[str]]] = [
         ["10", "0/minute", "-1/minute", "1.5/second", "10/day", "10 / minute", "9999999999/second"],
     ),
     ("MESSAGE_RATE", "message_rate", "20/second", {"5/minute": "5/minute"}, ["20", "0/second", "20/s"]),
+    ("CHAT_JOIN_RATE", "chat_join_rate", "60/minute", {"5/second": "5/second"}, ["60", "0/minute", "1/day"]),
+    ("HANDSHAKE_RATE", "handshake_rate", None, {"20/second": "20/second"}, ["20", "0/second", "20/s"]),
     ("CHAT_MAX_MESSAGES", "chat_max_messages", 5000, {"1": 1}, ["0", "-1", "many", "1.5"]),
     ("CHAT_MAX_BYTES", "chat_max_bytes", 8_388_608, {"1": 1}, ["0", "-1", "8MB", "1.5"]),
     (
@@ -56,6 +58,9 @@ TABLE: list[tuple[str, str, Any, dict[str, Any], list[str]]] = [
         ["secret", "s" * 31, "/no/such/file", "keys.json", "{}", "-----BEGIN PUBLIC KEY-----"],
     ),
     ("AGENT_JWT_AUDIENCE", "agent_jwt_audience", None, {}, ["without a key"]),
+    ("AGENT_JWT_SECRET", "agent_jwt_secret", None, {}, []),
+    ("AGENT_JWT_SCOPE_CLAIM", "agent_jwt_scope_claim", "scope", {"scp": "scp", "permissions": "permissions"}, []),
+    ("AGENT_JWT_SCOPE", "agent_jwt_scope", "agent", {"support/agent": "support/agent"}, []),
     ("ANONYMOUS_AGENTS", "anonymous_agents", False, {"true": True, "1": True, "false": False}, ["yes", "2", "on"]),
     ("WEBSOCKET", "websocket", "picows", {"picows": "picows", "uvicorn": "uvicorn"}, ["websockets", "auto"]),
     ("MAX_CONNECTIONS", "max_connections", 10_000, {"1": 1}, ["0", "-1", "many"]),
@@ -67,6 +72,9 @@ TABLE: list[tuple[str, str, Any, dict[str, Any], list[str]]] = [
         {"10.0.0.0/8": ("10.0.0.0/8",), " 127.0.0.1, 2001:db8::/32 ,": ("127.0.0.1", "2001:db8::/32")},
         ["*", "localhost", "10.0.0.1/8", "127.0.0.1, proxy"],
     ),
+    ("KEEP_ALIVE", "keep_alive_seconds", 75, {"5": 5, "600": 600}, ["0", "-1", "86401", "2m"]),
+    ("DATA_DIR", "data_dir", ".live-support", {"/var/lib/live-support": "/var/lib/live-support"}, []),
+    ("KEY_PREFIX", "key_prefix", "live-support", {"shop:1": "shop:1"}, ["a{b}", "a b", "x" * 65, "*"]),
     ("LOG_LEVEL", "log_level", "info", {"debug": "debug", "error": "error"}, ["loud", "INFO"]),
     ("LOG_FORMAT", "log_format", "console", {"json": "json"}, ["xml", "JSON"]),
 ]
@@ -84,7 +92,7 @@ def read(**env: str) -> Settings:
 
 def value_of(settings: Settings, variable: str) -> Any:
     value = getattr(settings, FIELDS[variable])
-    return repr(value) if variable.endswith("_RATE") else value
+    return repr(value) if variable.endswith("_RATE") and value is not None else value
 
 
 def refusal(**env: str) -> str:
