@@ -1,21 +1,29 @@
 """Hub: this process's listener on Redis pub/sub. A publication is a hint; nobody relies on getting it.
 
 It shares the connection of `core.redis`. Whenever that was made again, the hub subscribes again and tells each
-listener that publications may have been missed.
+listener that publications may have been missed. What Redis refuses, because it is busy, still loads, or does not allow
+it, is tried again until it stands or nobody wants it.
 """
 
 import asyncio
 from functools import partial
+from itertools import islice
 from typing import Protocol
 
 import structlog
+from redis.exceptions import ResponseError
 
 from core.redis import Redis
-from core.resp import Command, ignore, pack
+from core.refusals import error_code
+from core.resp import Command, OnReply, pack
 from core.settings import Settings
 from schemas.errors import Unavailable
 
 log = structlog.get_logger()
+
+_FIRST_PAUSE_SECONDS = 0.05
+_LAST_PAUSE_SECONDS = 1.0
+_AGAIN_AT_ONCE = 1000
 
 
 class Listener(Protocol):
@@ -31,7 +39,7 @@ class Listener(Protocol):
 class _Subscription:
     def __init__(self, listener: Listener, *, sharded: bool) -> None:
         self.listener = listener
-        self.sharded = sharded
+        self.begin, self.end = ("ssubscribe", "sunsubscribe") if sharded else ("subscribe", "unsubscribe")
         self.confirmed = asyncio.Event()
 
 
@@ -42,12 +50,18 @@ class Hub:
         self._redis = redis
         self._deadline_seconds = settings.limits.store_seconds
         self._subscriptions: dict[bytes, _Subscription] = {}
+        # What Redis has refused, to begin or to end; whoever was refused last is last.
+        self._refused: dict[bytes, _Subscription] = {}
+        self._pause = _FIRST_PAUSE_SECONDS
+        self._timer: asyncio.TimerHandle | None = None
+        self._told: dict[str, str] = {}
         redis.listen(self._subscribe_again, self._take)
 
     @property
     def listening(self) -> bool:
-        """Whether publications arrive."""
-        return self._redis.connected
+        """Whether publications arrive: the connection stands, and no subscription that is wanted is refused."""
+        wanted = self._subscriptions
+        return self._redis.connected and not any(wanted.get(channel) is it for channel, it in self._refused.items())
 
     def subscribe(self, channel: str, listener: Listener, *, sharded: bool = False) -> None:
         """Bring a channel's publications to a listener; from when on is what `confirmed` tells.
@@ -75,27 +89,69 @@ class Hub:
     def unsubscribe(self, channel: str) -> None:
         """End a subscription."""
         name = channel.encode()
-        kind = "sunsubscribe" if self._subscriptions.pop(name).sharded else "unsubscribe"
-        self._redis.send(Command(pack(kind, name), ignore, confirmation=(kind.encode(), name)))
+        subscription = self._subscriptions.pop(name)
+        self._refused.pop(name, None)
+        self._send_end(name, subscription)
 
     def _subscribe_again(self) -> None:
+        self._refused.clear()
+        self._pause = _FIRST_PAUSE_SECONDS
         for channel, subscription in self._subscriptions.items():
             self._send(channel, subscription)
 
     def _send(self, channel: bytes, subscription: _Subscription) -> None:
-        kind = "ssubscribe" if subscription.sharded else "subscribe"
-        on_reply = partial(self._confirm, channel, subscription)
+        self._command(subscription.begin, channel, partial(self._confirm, channel, subscription))
+
+    def _send_end(self, channel: bytes, subscription: _Subscription) -> None:
+        self._command(subscription.end, channel, partial(self._ended, channel, subscription))
+
+    def _command(self, kind: str, channel: bytes, on_reply: OnReply) -> None:
         self._redis.send(Command(pack(kind, channel), on_reply, confirmation=(kind.encode(), channel)))
 
     def _confirm(self, channel: bytes, subscription: _Subscription, reply: Exception | None) -> None:
         if isinstance(reply, ConnectionError) or self._subscriptions.get(channel) is not subscription:
             return  # it is made again with the connection, or nobody wants it any more
         if reply is not None:
-            log.error("subscription_refused", reason=str(reply))
-        elif subscription.confirmed.is_set():
+            code = error_code(reply)
+            if self._told.get(subscription.begin) != code:  # once, not once a try and channel
+                log.error("subscription_refused", kind=subscription.begin, reason=code)
+                self._told[subscription.begin] = code
+            self._refuse(channel, subscription)
+            return
+        self._refused.pop(channel, None)
+        if after := self._told.pop(subscription.begin, ""):
+            log.warning("subscription_accepted", kind=subscription.begin, after=after)
+        if subscription.confirmed.is_set():
             subscription.listener.missed()
         else:
             subscription.confirmed.set()
+
+    def _ended(self, channel: bytes, subscription: _Subscription, reply: Exception | None) -> None:
+        # One that is not allowed would be refused for ever, and costs no more than publications nobody takes.
+        if isinstance(reply, ResponseError) and channel not in self._subscriptions and error_code(reply) != "NOPERM":
+            self._refuse(channel, subscription)
+
+    def _refuse(self, channel: bytes, subscription: _Subscription) -> None:
+        self._refused.pop(channel, None)
+        self._refused[channel] = subscription
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._pause, self._try_again)
+
+    def _try_again(self) -> None:
+        self._timer = None
+        if not self._refused or not self._redis.connected:
+            self._pause = _FIRST_PAUSE_SECONDS
+            return
+        self._pause = min(2 * self._pause, _LAST_PAUSE_SECONDS)
+        for channel, subscription in tuple(islice(self._refused.items(), _AGAIN_AT_ONCE)):
+            # Those that are confirmed leave the table, and the others come last.
+            if self._subscriptions.get(channel) is subscription:
+                self._send(channel, subscription)
+            else:
+                del self._refused[channel]
+                if channel not in self._subscriptions:
+                    self._send_end(channel, subscription)
+        self._timer = asyncio.get_running_loop().call_later(self._pause, self._try_again)
 
     def _take(self, channel: bytes, payload: bytes) -> None:
         subscription = self._subscriptions.get(channel)

@@ -19,6 +19,11 @@ def write_of_nothing(key: str) -> tuple[str, str, int, str]:
     return "SETRANGE", key, 0, ""
 
 
+def error_code(error: object) -> str:
+    """Return the word with which Redis begins an error: the rest may hold names and keys."""
+    return str(error).partition(" ")[0]
+
+
 # Within a script older servers put words before the code.
 _CODE = re.compile(r"(?:ERR Error .*-)?(OOM|MISCONF|NOREPLICAS|READONLY)\b")
 

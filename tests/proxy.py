@@ -1,10 +1,15 @@
 """A TCP proxy in front of Redis, for tests that break the network."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 from urllib.parse import urlsplit
+
+import hiredis
+
+Words = list[bytes]
+"""A command: its name and what belongs to it."""
 
 
 class Proxy:
@@ -24,6 +29,10 @@ class Proxy:
         self._swallowed: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._refusing = False
+        self._keeping: set[asyncio.StreamWriter] = set()
+        self._kept: list[tuple[asyncio.StreamWriter, bytes]] = []
+        self.rewrite: Callable[[Words], Words] | None = None
+        """Sees each command that is sent, and says what the server gets instead."""
         self.replies_to_lose = 0
         """So many of the server's next answers cut their connection instead of arriving."""
         self.chunks_sent = 0
@@ -67,6 +76,17 @@ class Proxy:
         """Let the connections that stand fall silent for ever; new ones work."""
         self._swallowed |= self._writers
 
+    def keep_requests(self) -> None:
+        """Keep what comes for the server over the connections that stand; what it sends still arrives."""
+        self._keeping |= self._writers
+
+    def deliver_requests(self) -> None:
+        """Pass on what was kept, even if its sender has closed the connection since."""
+        self._keeping.clear()
+        for sink, data in self._kept:
+            sink.write(data)
+        self._kept = []
+
     def heal(self) -> None:
         """Pass bytes on again."""
         self._refusing = False
@@ -84,7 +104,7 @@ class Proxy:
         server_reader, server_writer = await asyncio.open_connection(self._host, self._port)
         self._writers.add(server_writer)
         try:
-            await asyncio.gather(self._pump(reader, server_writer), self._pump(server_reader, writer, replies=True))
+            await asyncio.gather(self._requests(reader, server_writer), self._replies(server_reader, writer))
         finally:
             self._tasks.discard(task)
             for each in (writer, server_writer):
@@ -92,16 +112,40 @@ class Proxy:
                 self._swallowed.discard(each)
                 each.transport.abort()
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, replies: bool = False) -> None:
+    async def _requests(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        commands = hiredis.Reader(notEnoughData=None)
         with suppress(OSError):
             while data := await source.read(65536):
                 await self._open.wait()
                 if sink in self._swallowed:
                     continue
-                self.chunks_sent += not replies
-                if replies and self.replies_to_lose:
+                self.chunks_sent += 1
+                commands.feed(data)
+                whole = b""
+                while (words := commands.gets()) is not None:
+                    whole += hiredis.pack_command(tuple(self.rewrite(words) if self.rewrite else words))
+                if sink in self._keeping:
+                    self._kept.append((sink, whole))
+                else:
+                    sink.write(whole)
+                    await sink.drain()
+        if sink not in self._keeping:
+            sink.transport.abort()
+
+    async def _replies(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65536):
+                await self._open.wait()
+                if sink in self._swallowed or sink.transport.is_closing():
+                    continue  # or its client has left, and something kept is still to come
+                if self.replies_to_lose:
                     self.replies_to_lose -= 1
                     break
                 sink.write(data)
                 await sink.drain()
         sink.transport.abort()
+
+
+def answered_with(error: str) -> Words:
+    """A command that the server answers with this error, wherever it stands among others."""
+    return [b"EVAL", b"return redis.error_reply(ARGV[1])", b"0", error.encode()]

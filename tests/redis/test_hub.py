@@ -6,13 +6,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
+import core.hub
 import core.redis
 from core.hub import Hub
 from core.redis import Redis as CoreRedis
 from core.settings import Limits, Settings
 from schemas.errors import Unavailable
-from tests.proxy import Proxy
+from tests.proxy import Proxy, Words, answered_with
 from tests.support import UNIT, eventually, make_settings, replace
 
 CHANNEL = "live-support:chat:{test}:live"
@@ -161,6 +163,127 @@ async def test_a_subscription_that_redis_does_not_confirm_is_unavailable(listene
         hub.subscribe(CHANNEL, listener)
         with pytest.raises(Unavailable):
             await hub.confirmed(CHANNEL)
+
+
+# Refusals.
+
+ERRORS = [
+    "BUSY Redis is busy running a script.",
+    "LOADING Redis is loading the dataset in memory",
+    "MASTERDOWN Link with MASTER is down",
+    "CLUSTERDOWN The cluster is down",
+    "NOPERM User nika has no permissions to access one of the channels used as arguments",
+    "OOM command not allowed",
+    "ERR something else",
+]
+
+
+class Refusing:
+    """Lets a server refuse every command of a kind."""
+
+    def __init__(self, kind: str, error: str) -> None:
+        self._kind = kind.encode()
+        self._error = error
+        self.count = 0
+
+    def __call__(self, words: Words) -> Words:
+        if words[0].lower() != self._kind:
+            return words
+        self.count += 1
+        return answered_with(self._error)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=[error.partition(" ")[0] for error in ERRORS])
+@pytest.mark.parametrize("kind", ["subscribe", "ssubscribe"])
+async def test_a_refused_subscription_is_tried_again_until_it_stands(
+    far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder, error: str, kind: str
+) -> None:
+    refusing = proxy.rewrite = Refusing(kind, error)
+    with capture_logs() as logs:
+        far_hub.subscribe(CHANNEL, listener, sharded=kind == "ssubscribe")
+        waiting = asyncio.create_task(far_hub.confirmed(CHANNEL))
+        await eventually(lambda: refusing.count >= 3)
+        assert not far_hub.listening, "health must not say ok"
+        proxy.rewrite = None
+        await waiting
+    await eventually(lambda: far_hub.listening)
+    await (redis.spublish(CHANNEL, "one") if kind == "ssubscribe" else redis.publish(CHANNEL, "one"))
+    await listener.hears(b"one")
+    told = [(log["event"], log.get("reason") or log.get("after")) for log in logs if "subscription" in log["event"]]
+    code = error.partition(" ")[0]
+    assert told == [("subscription_refused", code), ("subscription_accepted", code)]
+
+
+async def test_two_who_want_a_channel_in_turn_both_get_it_though_redis_refused_it(
+    far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder
+) -> None:
+    refusing = proxy.rewrite = Refusing("subscribe", ERRORS[0])
+    dropped = Recorder()
+    far_hub.subscribe(CHANNEL, dropped)
+    await eventually(lambda: refusing.count >= 2)
+    far_hub.unsubscribe(CHANNEL)
+    far_hub.subscribe(CHANNEL, listener)
+    await eventually(lambda: refusing.count >= 4)
+    proxy.rewrite = None
+    await far_hub.confirmed(CHANNEL)
+    await redis.publish(CHANNEL, "one")
+    await listener.hears(b"one")
+    assert (dropped.heard, dropped.losses, listener.losses) == ([], 0, 0)
+
+
+async def test_a_refused_subscription_that_nobody_wants_is_given_up(far_hub: Hub, proxy: Proxy, redis: Redis) -> None:
+    refusing = proxy.rewrite = Refusing("subscribe", ERRORS[0])
+    far_hub.subscribe(CHANNEL, Recorder())
+    await eventually(lambda: refusing.count >= 2)
+    far_hub.unsubscribe(CHANNEL)
+    assert far_hub.listening
+    proxy.rewrite = None
+    far_hub.subscribe("another", Recorder())
+    await far_hub.confirmed("another")
+    assert await redis.pubsub_numsub(CHANNEL) == [(CHANNEL, 0)]
+
+
+async def test_a_subscription_that_is_refused_after_a_lost_connection_is_tried_again_and_tells_of_the_loss(
+    far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder
+) -> None:
+    far_hub.subscribe(CHANNEL, listener)
+    await far_hub.confirmed(CHANNEL)
+    refusing = proxy.rewrite = Refusing("subscribe", ERRORS[0])
+    proxy.cut()
+    await eventually(lambda: refusing.count >= 2)
+    assert (far_hub.listening, listener.losses) == (False, 0)
+    proxy.rewrite = None
+    await _goes_on(redis, listener)
+    await eventually(lambda: far_hub.listening)
+
+
+async def test_a_refused_end_of_a_subscription_is_tried_again(
+    far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder
+) -> None:
+    far_hub.subscribe(CHANNEL, listener)
+    await far_hub.confirmed(CHANNEL)
+    refusing = proxy.rewrite = Refusing("unsubscribe", ERRORS[0])
+    far_hub.unsubscribe(CHANNEL)
+    await eventually(lambda: refusing.count >= 2)
+    assert far_hub.listening
+    proxy.rewrite = None
+    await eventually(lambda: _has_subscribers(redis, 0))
+
+
+async def test_thousands_of_refused_subscriptions_are_not_tried_all_at_once(
+    far_hub: Hub, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core.hub, "_AGAIN_AT_ONCE", 10)
+    monkeypatch.setattr(core.hub, "_FIRST_PAUSE_SECONDS", 2 * UNIT)
+    refusing = proxy.rewrite = Refusing("subscribe", ERRORS[0])
+    channels = [f"{CHANNEL}{number}" for number in range(30)]
+    for channel in channels:
+        far_hub.subscribe(channel, Recorder())
+    await eventually(lambda: refusing.count >= 40)
+    assert refusing.count == 40, "the first time, and one round of ten"
+    proxy.rewrite = None
+    for channel in channels:
+        await far_hub.confirmed(channel)
 
 
 # Losing the connection.
