@@ -1,7 +1,7 @@
 """Assets: the files of the docs pages, from memory and in small pieces.
 
-The web framework reads a file in pieces of a megabyte for each request, so a peer that does not read its answer would
-cost two; and what it logs when such a peer is cut off would fill the disk.
+Nothing else serves files. A router of the web framework would read one in pieces of a megabyte for each request, so a
+peer that does not read its answer would cost two; and it looks on the disk for whatever name it is asked for.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -19,6 +19,9 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 class Assets:
     """Wraps an ASGI application, and answers for the files of some folders.
 
+    A file has exactly one address. Any other spelling of it, as with a second slash or one at the end, is the
+    application's to refuse.
+
     Args:
         app: gets every other request.
         folders: by the path that they are served under. What is in them now is served, and nothing else.
@@ -27,7 +30,7 @@ class Assets:
     def __init__(self, app: App, folders: Mapping[str, Path]) -> None:
         self._app = app
         self._files = {
-            f"{prefix}/{file.relative_to(folder).as_posix()}": file
+            f"{prefix}/{file.relative_to(folder).as_posix()}".encode(): file
             for prefix, folder in folders.items()
             for file in folder.rglob("*")
             if file.is_file()
@@ -37,7 +40,8 @@ class Assets:
         self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
     ) -> None:
         """Answer with a file, or pass on."""
-        file = self._files.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "GET" else None
+        asked = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+        file = self._files.get(scope["raw_path"]) if asked else None
         if file is None:
             await self._app(scope, receive, send)
             return
@@ -49,9 +53,11 @@ class Assets:
             (b"cache-control", b"public, max-age=3600"),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        # Each waits until the peer has taken most of what went before.
-        for start in range(0, len(content), _PIECE_BYTES):
-            await send({"type": "http.response.body", "body": content[start : start + _PIECE_BYTES], "more_body": True})
+        if scope["method"] == "GET":
+            # Each waits until the peer has taken most of what went before.
+            for start in range(0, len(content), _PIECE_BYTES):
+                piece = content[start : start + _PIECE_BYTES]
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

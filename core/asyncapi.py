@@ -1,6 +1,6 @@
 """The words in which the services describe their channels to the AsyncAPI plugin.
 
-`receive` and `send` are the service's: a client sends what a service receives.
+`receive` and `send` are the service's: a client sends what a service receives, and receives what it sends.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from inspect import getdoc
 from typing import Any, Final
 
 from litestar_asyncapi import ChannelDefinition, MessageDefinition, OperationDefinition
-from litestar_asyncapi.spec import MessageExample, Reference, SecurityScheme, SecuritySchemeType
+from litestar_asyncapi.spec import MessageExample, Reference, SecurityScheme, SecuritySchemeType, Server
 from msgspec import Struct
 
 from core import subprotocol
@@ -18,15 +18,32 @@ from schemas.errors import CloseCode
 from schemas.examples import MESSAGE_EXAMPLES
 from schemas.messages import JoinRequest
 
-REDIS: Final[dict[str, dict[str, Any]]] = {
-    "redis": {
-        "host": "localhost:6379",
-        "protocol": "redis",
-        "title": "Redis",
-        "description": "Between the services; clients do not see it.",
+_REDIS: Final = "redis"
+
+
+def servers(name: str, key: str, description: str, port: int) -> dict[str, Server | Reference | dict[str, Any]]:
+    """Describe where a service is, and Redis: only an installation knows the addresses."""
+    return {
+        key: {
+            "host": "{host}",
+            "protocol": "ws",
+            "title": name,
+            "description": f"{description} Behind a proxy that does TLS: `wss`.",
+            "variables": {
+                "host": {
+                    "default": f"localhost:{port}",
+                    "description": "Where you reach the service: its host and, unless it is the usual one, the port.",
+                }
+            },
+        },
+        _REDIS: {
+            "host": "{host}",
+            "protocol": "redis",
+            "title": "Redis",
+            "description": "Between the services. Clients neither see nor need it.",
+            "variables": {"host": {"description": "What `LIVE_SUPPORT_REDIS_URL` names."}},
+        },
     }
-}
-"""The server of the Redis channels, by its key."""
 
 
 AGENT_SCHEME: Final = "agentToken"
@@ -75,7 +92,7 @@ def join_channel(operation: OperationDefinition) -> ChannelDefinition:
     return ChannelDefinition(
         key="joinRequests",
         address=JOIN_CHANNEL,
-        servers=server("redis"),
+        servers=server(_REDIS),
         operations=[replace(operation, messages=[message(JoinRequest)])],
     )
 

@@ -1,104 +1,157 @@
-"""The docs pages of both services: `/schema`, `/asyncapi`, and `/` that leads to them. All assets are local."""
+"""The docs pages of both services: `/schema`, `/asyncapi`, and `/` that leads to them.
 
+All assets are local, and all links relative: a page works wherever a proxy puts it, whether or not the proxy says so.
+"""
+
+import json
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from litestar import MediaType, Router, get
+from litestar import MediaType, Request, Router, get
+from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import Schema, Server
 from litestar.plugins import OpenAPISchemaPlugin
-from litestar.static_files import create_static_files_router
 from litestar.typing import FieldDefinition
 from litestar_asyncapi import AsyncAPIConfig, AsyncAPIPlugin, ChannelDefinition
 from litestar_asyncapi.config import DocsConfig
-from litestar_asyncapi.plugins import AsyncAPIUIRenderPlugin
 from litestar_asyncapi.spec import Components
 from msgspec import Struct
 
-from core.asyncapi import REDIS, security_schemes
+from core.asyncapi import security_schemes, servers
 from schemas import messages
 from schemas.examples import MESSAGE_EXAMPLES
 from schemas.json_schema import json_schemas
 
-_ASSETS = "/docs-assets"
+SCHEMA: Final = "/schema"
+ASYNCAPI: Final = "/asyncapi"
+_ASSETS: Final = "/docs-assets"
+_RENDERER: Final = f"{ASYNCAPI}/assets"
 _PAGES = files("core") / "pages"
+_DOCUMENTS = files("schemas")
 
 
 @get("/", media_type=MediaType.HTML, include_in_schema=False, sync_to_thread=False)
-def index() -> str:
+def index(request: Request[Any, Any, Any]) -> str:
     """Lead a person to the pages."""
-    return (_PAGES / "index.html").read_text("utf-8")
+    _only_at("/", request)
+    return _page("index.html")
 
 
 @get("/favicon.ico", media_type="image/svg+xml", include_in_schema=False, sync_to_thread=False)
 def favicon() -> str:
     """Give browsers the icon that they ask for on every page."""
-    return (_PAGES / "favicon.svg").read_text("utf-8")
+    return _page("favicon.svg")
 
 
-def assets() -> Router:
-    """Serve the pages' scripts and styles from an installed package, so that they work without internet."""
-    folder = files("litestar_offline_docs") / "static"
-    return create_static_files_router(_ASSETS, [str(folder)], include_in_schema=False)
+def asyncapi_pages(key: str) -> Router:
+    """Serve a service's AsyncAPI document as it is exported, and the page that shows it.
+
+    To make it anew takes half a second, in which a process does nothing else.
+    """
+
+    @get("/", media_type=MediaType.HTML, sync_to_thread=False)
+    def page(request: Request[Any, Any, Any]) -> str:
+        _only_at(ASYNCAPI, request)
+        renderer, styles = _renderer()
+        links = "\n    ".join(f'<link rel="stylesheet" href="{style}">' for style in styles)
+        return _page("asyncapi.html").replace("<!-- styles -->", links).replace("RENDERER", renderer)
+
+    @get("/asyncapi.json", media_type="application/vnd.asyncapi+json", sync_to_thread=False)
+    def document(request: Request[Any, Any, Any]) -> str:
+        _only_at(f"{ASYNCAPI}/asyncapi.json", request)
+        return _document(f"asyncapi.{key}.json")
+
+    return Router(ASYNCAPI, route_handlers=[page, document], include_in_schema=False)
 
 
 def asset_folders() -> dict[str, Path]:
     """Where the pages' files are, by the path that they are served under."""
     folders = {
         _ASSETS: files("litestar_offline_docs") / "static",
-        "/asyncapi/assets": files("litestar_asyncapi") / "assets",
+        f"{_ASSETS}/pages": _PAGES,
+        _RENDERER: files("litestar_asyncapi") / "assets",
     }
     return {prefix: Path(str(folder)) for prefix, folder in folders.items()}
 
 
+class _SwaggerPage(OpenAPIRenderPlugin):
+    def __init__(self) -> None:
+        super().__init__(path="/")
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002
+        _only_at(SCHEMA, request)
+        return _page("schema.html").encode()
+
+
+class _OpenAPIDocument(JsonRenderPlugin):
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        _only_at(f"{SCHEMA}/openapi.json", request)
+        return super().render(request, openapi_schema)
+
+
+def _only_at(path: str, request: Request[Any, Any, Any]) -> None:
+    """Refuse other spellings of an address, as with a slash at the end: a page's relative links would lead nowhere.
+
+    Raises:
+        NotFoundException: it is another one.
+    """
+    if request.scope["raw_path"] != path.encode():
+        raise NotFoundException
+
+
+@cache
+def _page(name: str) -> str:
+    return (_PAGES / name).read_text("utf-8")
+
+
+@cache
+def _document(name: str) -> str:
+    return (_DOCUMENTS / name).read_text("utf-8")
+
+
+@cache
+def _renderer() -> tuple[str, list[str]]:
+    """Find the script that shows an AsyncAPI document, and its styles: their names have hashes in them."""
+    folder = f"{_RENDERER.removeprefix('/')}/ui"
+    manifest = json.loads((files("litestar_asyncapi") / "assets" / "ui" / "manifest.json").read_text("utf-8"))
+    entry = manifest["tools/frontend/react.ts"]
+    return f"{folder}/{entry['file']}", [f"{folder}/{style}" for style in entry["css"]]
+
+
 def openapi(name: str, description: str) -> OpenAPIConfig:
     """Describe a service's HTTP routes at `/schema`."""
-    swagger = SwaggerRenderPlugin(
-        js_url=f"{_ASSETS}/swagger-ui-bundle.js",
-        css_url=f"{_ASSETS}/swagger-ui.css",
-        standalone_preset_js_url=f"{_ASSETS}/swagger-ui-standalone-preset.js",
-        favicon="",  # the default one is on another host; browsers find ours by themselves
-    )
     return OpenAPIConfig(
         title=name,
         version=version("live-support"),
         description=description,
-        path="/schema",
-        render_plugins=[swagger],
-        # Relative, so that the page tries the routes of the service that it came from.
+        path=SCHEMA,
+        render_plugins=[_SwaggerPage(), _OpenAPIDocument()],
+        # The page puts its own address here.
         servers=[Server(url="/", description=name)],
         use_handler_docstrings=True,
     )
 
 
 def asyncapi(name: str, key: str, description: str, port: int, channels: Sequence[ChannelDefinition]) -> AsyncAPIPlugin:
-    """Describe a service's WebSockets and Redis channels at `/asyncapi`."""
-    page = AsyncAPIUIRenderPlugin(
-        style="<style>body { margin: 0; font-family: sans-serif }</style>",
-        config={"show": {"sidebar": True}, "expand": {"messageExamples": True}},
-    )
+    """Describe a service's WebSockets and Redis channels, for the export."""
     return AsyncAPIPlugin(
         AsyncAPIConfig(
             title=name,
             version=version("live-support"),
             description=description,
             default_content_type="application/json",
-            servers={
-                key: {
-                    "host": f"localhost:{port}",
-                    "protocol": "ws",
-                    "title": name,
-                    "description": description,
-                },
-                **REDIS,
-            },
+            # What the generators of the AsyncAPI project read.
+            spec_version="3.0.0",
+            servers=servers(name, key, description, port),
             channels=list(channels),
             components=Components(security_schemes=security_schemes()),
-            docs=DocsConfig(render_plugins=[page]),
+            docs=DocsConfig(enabled=False),
         )
     )
 

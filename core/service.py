@@ -103,7 +103,7 @@ def build_service(
         **dependencies,
     }
     return Litestar(
-        [docs_pages.index, docs_pages.favicon, docs_pages.assets(), health, *route_handlers],
+        [docs_pages.index, docs_pages.favicon, docs_pages.asyncapi_pages(key), health, *route_handlers],
         dependencies={key: _provide(part) for key, part in provided.items()},
         guards=[OriginGuard(settings)],
         middleware=[drain.refusing_sockets],

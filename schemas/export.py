@@ -42,12 +42,14 @@ def exported() -> dict[str, str]:
     """Make the text of every exported file, by its name."""
     settings = pkgutil.resolve_name("core.settings:Settings")()
     apps = {key: pkgutil.resolve_name(where)(settings) for key, where in SERVICES.items()}
+    asyncapis = {key: _asyncapi(app) for key, app in apps.items()}
     documents = {
         "chat.client.schema.json": _chat_client(),
         "chat.server.schema.json": _chat_server(),
         "joins.schema.json": _joins(),
         "close-codes.json": _close_codes(),
-        "asyncapi.json": _asyncapi(list(apps.values())),
+        "asyncapi.json": _whole_asyncapi(list(asyncapis.values())),
+        **{f"asyncapi.{key}.json": document for key, document in asyncapis.items()},
         **{f"openapi.{key}.json": _openapi(app) for key, app in apps.items()},
     }
     return {name: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for name, document in documents.items()}
@@ -105,20 +107,42 @@ def _openapi(app: Any) -> dict[str, Any]:
     return {**_GENERATED, "openapi": document.pop("openapi"), **document}
 
 
-def _asyncapi(apps: Sequence[Any]) -> dict[str, Any]:
+def _asyncapi(app: Any) -> dict[str, Any]:
+    """Describe one service's channels."""
+    document = app.plugins.get("AsyncAPIPlugin").get_asyncapi_schema(app)
+    return _ordered({**_GENERATED, "asyncapi": document.pop("asyncapi"), **document})
+
+
+def _whole_asyncapi(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Merge the services' documents: the whole system in one, each channel bound to its server."""
-    documents = [app.plugins.get("AsyncAPIPlugin").get_asyncapi_schema(app) for app in apps]
     services = "\n".join(f"- {info['title']}: {info['description']}" for info in (d["info"] for d in documents))
+    return _ordered(
+        {
+            **documents[0],
+            "info": documents[0]["info"] | {"title": "Live support", "description": services},
+            **{
+                part: _merged([document[part] for document in documents])
+                for part in ("servers", "channels", "operations")
+            },
+            "components": {
+                part: _merged([document["components"][part] for document in documents])
+                for part in ("schemas", "securitySchemes")
+            },
+        }
+    )
+
+
+def _ordered(document: dict[str, Any]) -> dict[str, Any]:
+    """Put what clients use before what is between the services."""
+    servers, channels, operations = (document[part] for part in ("servers", "channels", "operations"))
+    inner = [f"#/servers/{key}" for key, server in servers.items() if server["protocol"] == "redis"]
+    keys = sorted(channels, key=lambda key: channels[key]["servers"][0]["$ref"] in inner)
+    places = {f"#/channels/{key}": place for place, key in enumerate(keys)}
     return {
-        **_GENERATED,
-        "asyncapi": documents[0]["asyncapi"],
-        "info": documents[0]["info"] | {"title": "Live support", "description": services},
-        "defaultContentType": documents[0]["defaultContentType"],
-        **{part: _merged([document[part] for document in documents]) for part in ("servers", "channels", "operations")},
-        "components": {
-            part: _merged([document["components"][part] for document in documents])
-            for part in ("schemas", "securitySchemes")
-        },
+        **document,
+        "servers": dict(sorted(servers.items(), key=lambda item: f"#/servers/{item[0]}" in inner)),
+        "channels": {key: channels[key] for key in keys},
+        "operations": dict(sorted(operations.items(), key=lambda item: places[item[1]["channel"]["$ref"]])),
     }
 
 

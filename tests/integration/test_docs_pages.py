@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, Route, async_playwright, expect
 
 from schemas.errors import CloseCode
 from schemas.examples import REGISTERED_USER
@@ -112,3 +114,77 @@ async def test_the_asyncapi_page_shows_the_joins(tab: Tab, subscriber_service: S
     for text in ("/joins", "receiveClaim", "sendToAgent", "receiveJoinRequest", "Claim", "JoinRequest", "Error"):
         await expect(page.get_by_text(text, exact=True).first).to_be_visible()
     assert tab.complaints == []
+
+
+# Behind a proxy.
+
+OUTSIDE = "https://chat.example:8443/support"
+
+
+async def open_outside(tab: Tab, service: Service, path: str) -> None:
+    """Open a page through a proxy that does TLS and adds a prefix, of which the service hears nothing."""
+
+    async def forward(route: Route) -> None:
+        url = route.request.url
+        if not url.startswith(f"{OUTSIDE}/"):
+            tab.complain("leaves the prefix", url)
+            await route.abort()
+            return
+        response = await http("GET", service.http + url.removeprefix(OUTSIDE))
+        await route.fulfill(status=response.status_code, headers=dict(response.headers), body=response.content)
+
+    await tab.page.route("**/*", forward)
+    await tab.page.goto(f"{OUTSIDE}/")
+    await tab.page.get_by_role("link", name=path).click()
+    await tab.page.wait_for_load_state("networkidle")
+
+
+async def test_the_asyncapi_page_works_under_a_prefix_and_shows_the_address_there(
+    tab: Tab, chat_server: Service, subscriber_service: Service
+) -> None:
+    for service, operation in ((chat_server, "receiveFromParticipant"), (subscriber_service, "receiveClaim")):
+        await open_outside(tab, service, "AsyncAPI")
+        page = tab.page.locator("#asyncapi")
+        await expect(page.get_by_text(operation, exact=True).first).to_be_visible()
+        await expect(page.get_by_text("wss://chat.example:8443/support").first).to_be_visible()
+        await expect(page).not_to_contain_text("localhost")
+        assert tab.complaints == []
+        await tab.page.unroute_all()
+
+
+async def test_swagger_ui_works_under_a_prefix_and_tries_the_address_there(tab: Tab, chat_server: Service) -> None:
+    await open_outside(tab, chat_server, "OpenAPI")
+    health = tab.page.locator("#operations-health-getHealth")
+    await health.locator(".opblock-summary-control").click()
+    await health.get_by_role("button", name="Try it out").click()
+    await health.get_by_role("button", name="Execute").click()
+    await expect(health.locator(".request-url")).to_contain_text(f"{OUTSIDE}/health")
+    await expect(health.locator(".live-responses-table")).to_contain_text('"ok"')
+    assert tab.complaints == []
+
+
+async def test_no_page_and_no_document_has_an_address_of_its_own(
+    chat_server: Service, subscriber_service: Service
+) -> None:
+    for service in (chat_server, subscriber_service):
+        for path in ("/", "/schema", "/asyncapi", "/schema/openapi.json", "/asyncapi/asyncapi.json"):
+            text = (await http("GET", service.http + path, headers={"Host": "localhost:8443"})).text
+            for address in ("http://", "ws://", f":{service.port}", "localhost:8443"):
+                assert address not in text, path
+
+
+def test_the_first_visit_does_not_make_the_document() -> None:
+    """Making it takes half a second, in which a process does nothing else."""
+    script = """
+import asyncio, httpx, sys, api.app, subscriber.app
+from core.settings import Settings
+async def visit():
+    for create_app in (api.app.create_app, subscriber.app.create_app):
+        transport = httpx.ASGITransport(create_app(Settings()))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            for path in ("/asyncapi", "/asyncapi/asyncapi.json"):
+                assert (await client.get(path)).status_code == 200
+asyncio.run(visit())
+assert "litestar_asyncapi.asyncapi.generator" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
