@@ -16,6 +16,7 @@ from litestar.params import JSONBody, PathParameter
 from core.origin import is_cross_site
 from core.problems import DocumentedOperation, problems
 from core.rate import AddressRate
+from core.refusal_log import Refusal, refused
 from core.store import ChatStore
 from schemas.errors import InvalidContent, RateLimited
 from schemas.examples import REGISTERED_USER
@@ -50,6 +51,7 @@ class Registrar:
         username = clean_name(username)
         address = request.client.host if request.client else ""
         if retry_after_ms := await self._rate.take(address):
+            refused(Refusal.REGISTRATIONS)
             raise RateLimited("Too many registrations from your address.", retry_after_ms=retry_after_ms)
         user = RegisteredUser(user_id=secrets.token_hex(16), username=username, chat_id=secrets.token_hex(16))
         await self._store.open(user.chat_id, user_id=user.user_id, username=username, token=token)
@@ -73,8 +75,10 @@ async def register_user(
 ) -> RegisteredUser:
     """Register a user: the seed's step 1."""
     if "prefetch" in request.headers.get("sec-purpose", ""):
+        refused(Refusal.PREFETCH)
         raise PermissionDeniedException("Registering is not for prefetching.")
     if is_cross_site(request):
+        refused(Refusal.CROSS_SITE)
         raise PermissionDeniedException("Registering is not for links and images of other sites.")
     return await registrar.register(request, _name_in(request))
 

@@ -13,7 +13,11 @@ from core.up import service_ports, up
 
 MOST_WORKERS = 64
 
-SERVICES = {"chat-server": "api.app:create_app", "subscriber": "subscriber.app:create_app"}
+SERVICES = {
+    "chat-server": ("ChatServer", "api.app:create_app"),
+    "subscriber": ("Subscriber", "subscriber.app:create_app"),
+}
+"""What each command runs: the name of the service, and where it is made."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,11 +52,12 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
     # uvicorn raises the signal again when it has stopped; by default that would look like a crash.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    name = options.command
+    name, create_app = SERVICES[options.command]
     return run_service(
-        pkgutil.resolve_name(SERVICES[name]),
+        pkgutil.resolve_name(create_app),
         settings,
-        service_ports(settings)[name],
+        service_ports(settings)[options.command],
+        name=name,
         share_port=options.share_port,
         worker=options.worker,
         on_ready=_say_ready if options.say_when_ready else None,

@@ -18,11 +18,12 @@ from core.asgi_transport import AsgiTransport
 from core.connections import Connections
 from core.picows_protocol import DIRECT
 from core.rate import Bucket
+from core.refusal_log import Refusal, refused
 from core.settings import Settings
 from core.transport import Transport
 from core.wheel import NEVER
 from schemas.codec import encode
-from schemas.errors import ChatError, CloseCode, InvalidFrame, RateLimited
+from schemas.errors import ChatError, CloseCode, Forbidden, InvalidFrame, RateLimited
 from schemas.messages import Error, ErrorArgs
 
 log = structlog.get_logger()
@@ -31,6 +32,8 @@ _LONGEST_THROTTLE_SECONDS = 1.0
 # More leaves in several writes, so that one is told in between when the peer takes no more.
 _WRITE_BYTES = 16 * 1024
 _SHUTDOWN_SECONDS = 2.0
+# Close codes from here on are the protocol's own: each says why a client is sent away.
+_OURS = 4000
 
 Pending = Coroutine[Any, Any, None] | None
 Receive = Callable[[bytes], Pending]
@@ -172,6 +175,8 @@ class Connection:
     def close(self, code: CloseCode) -> None:
         """Close after the frames that are queued. The first code counts."""
         if self._close_code is None:
+            if code >= _OURS and code is not CloseCode.NOT_AUTHENTICATED:  # of tokens there is a line with more to say
+                refused(code)
             self._close_code = code
             self._inbox = None
             self.flush()
@@ -311,6 +316,7 @@ class Connection:
         try:
             if retry_seconds := self._bucket.take(now):
                 self._throttle()
+                refused(Refusal.MESSAGES)
                 raise RateLimited("You send too fast.", retry_after_ms=round(retry_seconds * 1000) + 1)
             self._refused = 0
             pending = self._receive(frame)
@@ -365,6 +371,8 @@ class Connection:
                 self.close(CloseCode.MALFORMED)
         elif isinstance(error, ChatError):
             self._malformed = 0
+            if isinstance(error, Forbidden) and error.close is None:
+                refused(Refusal.NOT_YOURS)
             self.refuse(error)
         else:
             log.error("frame_failed", connection=self.id, exc_info=error)

@@ -14,10 +14,16 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from core.address import Census
+from core.refusal_log import Refusal, refused
 from core.settings import Limits, Settings
 
 _RETRY_AFTER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _RETRY_SECONDS = 5
+_LOGGED = {
+    HTTPStatus.BAD_REQUEST: Refusal.REQUEST_MALFORMED,
+    HTTPStatus.REQUEST_TIMEOUT: Refusal.REQUEST_TOO_SLOW,
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: Refusal.REQUEST_TOO_LARGE,
+}
 # Who comes when all places are taken is told so; beyond so many more, not even that.
 _REFUSED_AT_ONCE = 256
 _REFUSED_SECONDS = 1.0
@@ -62,6 +68,8 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         over = len(self.connections) - self.most
+        if over > 0:
+            refused(Refusal.CONNECTIONS)
         if over > _REFUSED_AT_ONCE:
             transport.abort()
             return
@@ -80,6 +88,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.census.leave(self._address, self.transport)
             self._address = None
         if not self.census.enter(address, self.transport):
+            refused(Refusal.CONNECTIONS_OF_ADDRESS)
             return HTTPStatus.TOO_MANY_REQUESTS
         self._address = address
         return None
@@ -136,6 +145,7 @@ class HttpProtocol(HttpToolsProtocol):
             return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         # Browsers do not send a request before the answer to the last one.
         if len(self.pipeline) >= self.limits.pipelined_requests:
+            refused(Refusal.REQUESTS_IN_A_ROW)
             return HTTPStatus.SERVICE_UNAVAILABLE
         return None
 
@@ -216,6 +226,8 @@ class HttpProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._refused = True
+        if status in _LOGGED:
+            refused(_LOGGED[status])
         self._nobody_waits()
         cycle = self._answering
         if cycle is None or not cycle.response_started or cycle.response_complete:

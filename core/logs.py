@@ -10,19 +10,20 @@ from structlog.typing import EventDict, Processor
 from core.settings import Settings
 
 
-def configure(settings: Settings, worker: int | None = None) -> None:
-    """Send all logs to standard error, in the format that is set; each line names the worker, if there are several."""
+def configure(settings: Settings, service: str | None = None, worker: int | None = None) -> None:
+    """Send all logs to standard error, in the format that is set; each line names the service, and the worker if there
+    are several."""
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    if worker is not None:
+    source = {name: value for name, value in (("service", service), ("worker", worker)) if value is not None}
 
-        def add_worker(_: object, __: str, event: EventDict) -> EventDict:
-            return {**event, "worker": worker}
+    def add_source(_: object, __: str, event: EventDict) -> EventDict:
+        return {**event, **source}
 
-        shared.append(add_worker)
+    shared.append(add_source)
     renderer: Processor = (
         structlog.processors.JSONRenderer()
         if settings.log_format == "json"

@@ -11,6 +11,7 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import PermissionDeniedException
 from litestar.handlers.base import BaseRouteHandler
 
+from core.refusal_log import Refusal, refused
 from core.settings import Settings
 
 LOCALHOST = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
@@ -18,14 +19,17 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(:[0-9]{1,5})?")
 
 
 class OriginGuard:
-    """A Litestar guard; a client that is no browser sends no `Origin` and passes."""
+    """A Litestar guard; a client that is no browser sends no `Origin` and passes.
+
+    It is a coroutine because Litestar runs a plain function in a thread.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._allowed = frozenset(settings.allowed_origins)
         self._any_localhost = settings.on_loopback and not self._allowed
         self._hosts = _loopback_names(settings) if settings.on_loopback else None
 
-    def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         """Let a connection pass.
 
         Raises:
@@ -34,9 +38,11 @@ class OriginGuard:
         """
         host = connection.headers.get("host", "")
         if self._hosts is not None and not self._is_ours(host):
+            refused(Refusal.HOST)
             raise PermissionDeniedException("This host is not served here.")
         origin = connection.headers.get("origin")
         if origin and not self._is_allowed(origin, host):
+            refused(Refusal.ORIGIN)
             raise PermissionDeniedException("This origin is not allowed.")
 
     def _is_ours(self, host: str) -> bool:

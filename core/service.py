@@ -31,6 +31,7 @@ from core.origin import LOCALHOST, OriginGuard
 from core.picows_protocol import DirectTransport, PicowsProtocol
 from core.problems import problems_plugin
 from core.redis import Redis
+from core.refusal_log import refusal_log
 from core.security_headers import SecurityHeaders
 from core.settings import Settings
 from core.tasks import Tasks
@@ -87,12 +88,13 @@ def build_service(
         redis.start()
         try:
             async with lifespan(app):
-                log.info("service_started", service=name)
+                log.info("service_started")
                 yield
         finally:
             drain.connections.close()
             await redis.close()
-            log.info("service_stopped", service=name)
+            refusal_log.flush()
+            log.info("service_stopped")
 
     provided = {
         "settings": settings,
@@ -208,6 +210,7 @@ def run_service(
     settings: Settings,
     port: int,
     *,
+    name: str | None = None,
     share_port: bool = False,
     worker: int | None = None,
     on_ready: Callable[[], None] | None = None,
@@ -218,6 +221,7 @@ def run_service(
         create_app: builds it.
         settings: of the service.
         port: where it listens.
+        name: of the service, for the logs.
         share_port: let other processes that say so, too, listen there: the kernel gives each a part of the connections.
         worker: its number among them, for the logs.
         on_ready: called once, when `/health` answers 200.
@@ -226,7 +230,7 @@ def run_service(
         The exit code: 0 after a stop by signal. When the service could not start it is uvicorn's, 3, with which uvicorn
         may exit by itself.
     """
-    logs.configure(settings, worker)
+    logs.configure(settings, name, worker)
     _raise_file_limit(settings.max_connections)
     try:
         sockets = shared_sockets(settings.host, port) if share_port else None
