@@ -45,7 +45,7 @@ def create_app(settings: Settings) -> Litestar:
         route_handlers=[register_user, create_user, chat],
         dependencies={
             "services": Services(store, queue, chats),
-            "auth": AgentAuth.of_setting(settings.agent_jwt_key, settings.agent_jwt_audience),
+            "auth": AgentAuth.of(settings),
             "registrar": Registrar(store, AddressRate(redis, settings.join_rate, store.keys)),
         },
         lifespan=lifespan,

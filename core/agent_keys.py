@@ -1,9 +1,11 @@
-"""The keys that agents' tokens are checked with, as `AGENT_JWT_KEY` gives them.
+"""The keys that agents' tokens are checked with, as `AGENT_JWT_KEY` and `AGENT_JWT_SECRET` give them.
 
 The key decides the algorithm, never the token: so a token that names another one, `none` or an HMAC over a public key
 is no token. Keys are read once, at the start, and nothing is fetched.
 """
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,14 +20,13 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from msgspec import Struct
 
-_SECRET_BYTES = 32
+from core import agent_secret
+from core.agent_secret import UnusableKey
+
 _RSA_BITS = 2048
-_PATH_BEGINS = ("/", "./", "../", "~")
-_PATH_ENDS = (".pem", ".pub", ".json", ".jwks")
-
-
-class UnusableKey(ValueError):
-    """Raised when a key cannot be used; the text says why, and holds nothing of the key."""
+_FILE_BYTES = 1024 * 1024
+_BOM = "\ufeff"
+_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 
 
 class Key(NamedTuple):
@@ -35,53 +36,75 @@ class Key(NamedTuple):
     algorithm: str
 
 
-def load_keys(text: str) -> dict[str | None, Key]:
-    """Read what `AGENT_JWT_KEY` holds: an HS256 secret, or public keys as PEM or JWKS, inline or as a file's path.
-
-    What looks like a path is one: a mistyped path must not become a secret that everybody could guess.
+def load_keys(key: str | None, secret: str | None) -> dict[str | None, Key]:
+    """Read the settings `AGENT_JWT_KEY` and `AGENT_JWT_SECRET`, of which one may be set.
 
     Raises:
-        UnusableKey: it is none of these, or too weak.
+        UnusableKey: it cannot be used.
     """
-    if _is_public(text):
-        return _public_keys(text)
-    path = Path(text).expanduser()
-    if text.startswith(_PATH_BEGINS) or text.endswith(_PATH_ENDS) or _is_file(path):
-        try:
-            content = path.read_text("utf-8").strip()
-        except (OSError, ValueError):
-            raise UnusableKey("this file cannot be read") from None
-        if not _is_public(content):
-            raise UnusableKey("this file holds neither a PEM public key nor a JWKS")
-        return _public_keys(content)
-    secret = text.encode(errors="surrogateescape")  # as the environment had it, even if it is no UTF-8
-    if len(secret) < _SECRET_BYTES:
-        raise UnusableKey(f"a secret has at least {_SECRET_BYTES} bytes")
-    return {None: Key(secret, "HS256")}
+    if key is not None:
+        return load_public_keys(key)
+    return {} if secret is None else {None: Key(agent_secret.load(secret), "HS256")}
 
 
-def _is_public(text: str) -> bool:
-    return text.startswith(("-----BEGIN", "{"))
+def load_public_keys(text: str) -> dict[str | None, Key]:
+    """Read public keys: PEM or JWKS, inline or as the path of a file with such.
+
+    Raises:
+        UnusableKey: the text is neither, or a key is too weak. It never becomes a secret.
+    """
+    keys = _public_keys(text)
+    if keys is None:
+        agent_secret.refuse_what_was_not_meant(text)
+        keys = _public_keys(_content(text))
+    if keys is None:
+        raise UnusableKey("this file holds neither a PEM public key nor a JWKS")
+    return keys
 
 
-def _is_file(path: Path) -> bool:
+def _content(path: str) -> str:
     try:
-        return path.is_file()
-    except (OSError, ValueError):  # a secret may be too long for a name, or hold what a name cannot
-        return False
+        file = Path(path).expanduser()
+        if file.exists() and not file.is_file():
+            raise IsADirectoryError
+        with file.open("rb") as opened:
+            return opened.read(_FILE_BYTES).decode()
+    except IsADirectoryError:
+        raise UnusableKey("this path leads to a folder or something else that is no file with keys") from None
+    except FileNotFoundError:
+        raise UnusableKey(
+            "neither a PEM public key nor a JWKS, and no file of this name;"
+            " a secret goes into LIVE_SUPPORT_AGENT_JWT_SECRET"
+        ) from None
+    except (OSError, ValueError, RuntimeError):
+        # Not text, no rights, no such user's home, or nothing that could be a path.
+        raise UnusableKey("neither a PEM public key nor a JWKS, nor the path of a file that can be read") from None
 
 
-def _public_keys(text: str) -> dict[str | None, Key]:
-    return _jwks(text) if text.startswith("{") else {None: _pem(text)}
+def _public_keys(text: str) -> dict[str | None, Key] | None:
+    """Read what begins like a JWKS, or holds a PEM block; None for anything else."""
+    text = text.removeprefix(_BOM).strip()
+    if text.startswith(("{", "[")):
+        return _jwks(text)
+    # A PEM file may begin with comments. What begins with a quotation mark is another mistake.
+    if "-----BEGIN" in text and not text.startswith(('"', "'")):
+        return {None: _pem(text)}
+    return None
 
 
 def _pem(text: str) -> Key:
-    if "PRIVATE KEY" in text:
+    # A variable of one line holds `\n` where the file has line ends.
+    blocks = list(_BLOCK.finditer(text.replace("\\n", "\n").replace("\\r", "")))
+    labels = [block[1] for block in blocks] or [text]
+    if any("PRIVATE KEY" in label for label in labels):
         raise UnusableKey("this is a private key, which only the issuer may have; give the public one")
+    if any("CERTIFICATE" in label for label in labels):
+        raise UnusableKey("this is a certificate; give its public key (`openssl x509 -pubkey -noout`)")
+    if len(blocks) > 1:
+        raise UnusableKey("this holds several PEM blocks; several keys are given as a JWKS")
     try:
-        # A variable of one line holds `\n` where the file has line ends.
-        key = load_pem_public_key(text.replace("\\n", "\n").encode())
-    except (ValueError, UnsupportedAlgorithm):
+        key = load_pem_public_key(blocks[0][0].encode())
+    except (IndexError, ValueError, UnsupportedAlgorithm):
         raise UnusableKey("this is no PEM public key") from None
     return _usable(key)
 
@@ -97,15 +120,18 @@ def _jwks(text: str) -> dict[str | None, Key]:
     try:
         listed = _decode_jwks(text.encode()).keys
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        raise UnusableKey("this is no JWKS") from None
-    if any(jwk.get("kty") == "oct" or "d" in jwk for jwk in listed):
+        raise UnusableKey('this is no JWKS, which is an object with a list: {"keys": [...]}') from None
+    if any(jwk.get("kty") == "oct" or "d" in jwk or "k" in jwk for jwk in listed):
         raise UnusableKey("this JWKS holds a secret or a private key; give the public ones")
-    keys = {_kid(jwk): key for jwk in listed if jwk.get("use", "sig") == "sig" and (key := _from_jwk(jwk))}
+    keys = [(_kid(jwk), key) for jwk in listed if jwk.get("use", "sig") == "sig" and (key := _from_jwk(jwk))]
+    names = Counter(kid for kid, _ in keys)
     if not keys:
         raise UnusableKey("this JWKS holds no key for RS256, ES256 or EdDSA")
-    if len(keys) > 1 and None in keys:
+    if len(keys) > 1 and None in names:
         raise UnusableKey("each of several keys of a JWKS needs a `kid`")
-    return keys
+    if len(names) < len(keys):
+        raise UnusableKey("two keys of this JWKS have the same `kid`")
+    return dict(keys)
 
 
 def _kid(jwk: Mapping[str, Any]) -> str | None:
@@ -117,7 +143,7 @@ def _from_jwk(jwk: dict[str, Any]) -> Key | None:
     """Read a key; None for what a JWKS may hold beside ours (RFC 7517 section 5: such keys are ignored)."""
     try:
         key = _usable(jwt.PyJWK(jwk).key)
-    except (jwt.PyJWTError, ValueError, TypeError):
+    except (jwt.PyJWTError, ValueError, TypeError, AttributeError, LookupError, UnsupportedAlgorithm, OverflowError):
         return None
     return key if jwk.get("alg", key.algorithm) == key.algorithm else None
 

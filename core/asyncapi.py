@@ -57,8 +57,9 @@ def security_schemes() -> dict[str, SecurityScheme | Reference]:
             type=SecuritySchemeType.HTTP,
             scheme="bearer",
             bearer_format="JWT",
-            description="Only where `LIVE_SUPPORT_AGENT_JWT_KEY` is set. A JWT with `sub`, `exp` and a `scope` that "
-            "contains `agent`, in the handshake: the header `Authorization: Bearer <jwt>`, or in a browser "
+            description="Only where `LIVE_SUPPORT_AGENT_JWT_KEY` or `LIVE_SUPPORT_AGENT_JWT_SECRET` is set. "
+            "A JWT with `sub`, `exp` and a `scope` that contains `agent`, in the handshake: the header "
+            "`Authorization: Bearer <jwt>`, or in a browser "
             f"`new WebSocket(url, ['{subprotocol.V1}', '{subprotocol.BEARER}<jwt>'])`. "
             "Without a valid one the connection is closed with 4501, and so it is when the token ends.",
         )

@@ -4,25 +4,43 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from math import inf
-from typing import Any, Final, NamedTuple, Self
+from math import inf, isnan
+from typing import Any, NamedTuple, Self, TypeGuard
 
 import jwt
+from jwt.exceptions import InvalidSubjectError
 from litestar.connection import ASGIConnection
 
 from core import subprotocol
 from core.agent_keys import Key, load_keys
-from schemas.errors import CloseCode, NotAuthenticated
-
-SCOPE: Final = "agent"
-"""What the `scope` of an agent's token contains."""
+from core.refusal_log import Refusal, refused
+from core.settings import Settings
+from schemas.errors import CloseCode, InvalidContent, NotAuthenticated
+from schemas.text import clean_name
 
 _TOKEN_CHARACTERS = 8192
 _SUBJECT_CHARACTERS = 255
 # For `nbf` only: an issuer's clock may be ahead of ours. A token ends when it says so.
 _CLOCK_SECONDS = 30
-# What PyJWT lets through of `json`, `base64` and `int` on hostile tokens, besides its own errors.
+# The year 2100. An `exp` beyond it is no plan but a slip, such as milliseconds.
+_LATEST_END = 4_102_444_800
+# What PyJWT lets through of `json` and `base64` on hostile tokens, besides its own errors.
 _DECODE_ERRORS = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
+_REFUSALS: dict[type[Exception], Refusal] = {
+    jwt.InvalidSignatureError: Refusal.TOKEN_SIGNATURE,
+    jwt.InvalidAlgorithmError: Refusal.TOKEN_ALGORITHM,
+    jwt.InvalidAudienceError: Refusal.TOKEN_AUDIENCE,
+    jwt.MissingRequiredClaimError: Refusal.TOKEN_AUDIENCE,
+    InvalidSubjectError: Refusal.TOKEN_SUBJECT,
+}
+
+
+class NoAgent(NotAuthenticated):
+    """Raised when a token makes its bearer no agent."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__()
+        self.refusal = refusal
 
 
 class Agent(NamedTuple):
@@ -50,20 +68,29 @@ class AgentAuth:
     Args:
         keys: by the `kid` that a token names; empty lets everybody be an agent.
         audience: what a token's `aud` must contain; without one, a token that has an `aud` is for somebody else.
+        scope_claim: names the claim that says what a token's bearer may do.
+        scope: the word in it that makes an agent.
     """
 
-    def __init__(self, keys: Mapping[str | None, Key], audience: str | None = None) -> None:
+    def __init__(self, keys: Mapping[str | None, Key], *, audience: str | None, scope_claim: str, scope: str) -> None:
         self._keys = keys
         self._audience = audience
+        self._scope_claim = scope_claim
+        self._scope = scope
 
     @classmethod
-    def of_setting(cls, text: str | None, audience: str | None = None) -> Self:
-        """Read the keys that `AGENT_JWT_KEY` names; None asks for no token.
+    def of(cls, settings: Settings) -> Self:
+        """Read the keys that the settings name; without one, no token is asked for.
 
         Raises:
-            UnusableKey: the text is neither a good secret nor leads to public keys.
+            UnusableKey: one cannot be used.
         """
-        return cls({} if text is None else load_keys(text), audience)
+        return cls(
+            load_keys(settings.agent_jwt_key, settings.agent_jwt_secret),
+            audience=settings.agent_jwt_audience,
+            scope_claim=settings.agent_jwt_scope_claim,
+            scope=settings.agent_jwt_scope,
+        )
 
     def agent_of(self, socket: ASGIConnection[Any, Any, Any, Any]) -> Agent:
         """Tell who connects, by the handshake's `Authorization` header or subprotocol.
@@ -71,16 +98,22 @@ class AgentAuth:
         Raises:
             NotAuthenticated: there is no token, or it does not make an agent now.
         """
-        return self.agent(_token_of(socket)) if self._keys else ANYBODY
+        if not self._keys:
+            return ANYBODY
+        try:
+            return self.agent(_token_of(socket))
+        except NoAgent as error:
+            refused(error.refusal)
+            raise
 
     def agent(self, token: str) -> Agent:
         """Check a token.
 
         Raises:
-            NotAuthenticated: it does not make its bearer an agent now.
+            NoAgent: it does not make its bearer an agent now.
         """
         if len(token) > _TOKEN_CHARACTERS:
-            raise NotAuthenticated
+            raise NoAgent(Refusal.TOKEN_MALFORMED)
         try:
             key = self._key_for(token)
             claims = jwt.decode(
@@ -88,15 +121,15 @@ class AgentAuth:
                 key.value,
                 algorithms=[key.algorithm],
                 audience=self._audience,
-                leeway=_CLOCK_SECONDS,
-                options={"require": ["sub", "exp"], "verify_iat": False},
+                # `exp` and `nbf` are looked at here: PyJWT would take texts for them.
+                options={"verify_exp": False, "verify_nbf": False, "verify_iat": False},
             )
-            agent = _agent(claims)
-        except _DECODE_ERRORS:
-            raise NotAuthenticated from None
-        if agent.expires_at <= time.time():
-            raise NotAuthenticated
-        return agent
+        except _DECODE_ERRORS as error:
+            raise NoAgent(_REFUSALS.get(type(error), Refusal.TOKEN_MALFORMED)) from None
+        end = _valid_until(claims, time.time())
+        if not self._has_scope(claims):
+            raise NoAgent(Refusal.TOKEN_SCOPE)
+        return Agent(id=_agent_id(claims.get("sub")), name=_name(claims.get("name")), expires_at=end)
 
     def _key_for(self, token: str) -> Key:
         if None in self._keys:  # then it is the only one
@@ -105,27 +138,61 @@ class AgentAuth:
         if kid is None and len(self._keys) == 1:
             kid = next(iter(self._keys))
         if not isinstance(kid, str) or kid not in self._keys:
-            raise NotAuthenticated
+            raise NoAgent(Refusal.TOKEN_KID)
         return self._keys[kid]
 
+    def _has_scope(self, claims: Mapping[str, Any]) -> bool:
+        given = claims.get(self._scope_claim)
+        words = given.split() if isinstance(given, str) else given
+        return isinstance(words, list) and self._scope in words
 
-def _agent(claims: Mapping[str, Any]) -> Agent:
-    subject, scope, name = claims["sub"], claims.get("scope"), claims.get("name")
-    scopes = scope.split() if isinstance(scope, str) else scope
-    if not isinstance(scopes, list) or SCOPE not in scopes or not 1 <= len(subject) <= _SUBJECT_CHARACTERS:
-        raise NotAuthenticated
-    return Agent(
-        id=sha256(subject.encode()).hexdigest()[:32],
-        name=name if isinstance(name, str) and name.strip() else None,
-        expires_at=float(claims["exp"]),
+
+def _valid_until(claims: Mapping[str, Any], now: float) -> float:
+    """Return when a token ends, which is valid now."""
+    end, start = claims.get("exp"), claims.get("nbf", 0)
+    if not _is_number(end):
+        raise NoAgent(Refusal.TOKEN_EXP)
+    if end > _LATEST_END:
+        raise NoAgent(Refusal.TOKEN_EXP_TOO_FAR)
+    if end <= now:
+        raise NoAgent(Refusal.TOKEN_EXPIRED)
+    if not _is_number(start) or start > now + _CLOCK_SECONDS:
+        raise NoAgent(Refusal.TOKEN_NOT_YET_VALID)
+    return float(end)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and not (isinstance(value, float) and isnan(value))
     )
+
+
+def _agent_id(subject: object) -> str:
+    if not isinstance(subject, str) or not 1 <= len(subject) <= _SUBJECT_CHARACTERS:
+        raise NoAgent(Refusal.TOKEN_SUBJECT)
+    try:
+        return sha256(subject.encode()).hexdigest()[:32]
+    except UnicodeEncodeError:
+        raise NoAgent(Refusal.TOKEN_SUBJECT) from None
+
+
+def _name(name: object) -> str | None:
+    """Take the name of a token; one that is none here is passed over."""
+    try:
+        return clean_name(name) if isinstance(name, str) else None
+    except InvalidContent:
+        return None
 
 
 def _token_of(socket: ASGIConnection[Any, Any, Any, Any]) -> str:
     scheme, _, token = socket.headers.get("authorization", "").partition(" ")
     given = [token.strip()] if scheme.lower() == "bearer" else subprotocol.tokens(socket)
-    if len(given) != 1:
-        raise NotAuthenticated
+    if not given or not given[0]:
+        raise NoAgent(Refusal.TOKEN_MISSING)
+    if len(given) > 1:
+        raise NoAgent(Refusal.TOKEN_NOT_ALONE)
     return given[0]
 
 
@@ -133,5 +200,10 @@ def close_at_expiry(agent: Agent, close: Callable[[CloseCode], None]) -> Callabl
     """Let a connection close when its agent's token ends; returns what calls that off."""
     if agent is ANYBODY:
         return lambda: None
+
+    def end() -> None:
+        refused(Refusal.TOKEN_ENDED)
+        close(CloseCode.NOT_AUTHENTICATED)
+
     seconds = max(0.0, agent.expires_at - time.time())
-    return asyncio.get_running_loop().call_later(seconds, close, CloseCode.NOT_AUTHENTICATED).cancel
+    return asyncio.get_running_loop().call_later(seconds, end).cancel

@@ -162,7 +162,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     allowed_origins: tuple[Origin, ...] = field(default=(), name="ALLOWED_ORIGINS")
     """Origins of pages that may connect, separated by commas (default: same host; on loopback any localhost)."""
     agent_jwt_key: Secret | None = field(default=None, name="AGENT_JWT_KEY")
-    """Checks agents' tokens: an HS256 secret, or public keys as PEM or JWKS, or the path of a file with such keys."""
+    """Checks agents' tokens: public keys as PEM or JWKS, or the path of a file with such keys."""
     agent_jwt_audience: str | None = field(default=None, name="AGENT_JWT_AUDIENCE")
     """What `aud` of an agent's token must contain; unset, a token with an `aud` is refused."""
     anonymous_agents: bool = field(default=False, name="ANONYMOUS_AGENTS")
@@ -273,23 +273,28 @@ def _check_redis_url(url: str) -> None:
 
 
 def _check_agents(settings: Settings) -> None:
-    key = settings.agent_jwt_key
-    if key is not None:
+    key, secret = settings.agent_jwt_key, settings.agent_jwt_secret
+    if key is not None and secret is not None:
+        raise SettingsError(f"{PREFIX}AGENT_JWT_SECRET: contradicts {PREFIX}AGENT_JWT_KEY; set one of them")
+    if key is not None or secret is not None:
+        name = f"{PREFIX}AGENT_JWT_{'SECRET' if key is None else 'KEY'}"
         if settings.anonymous_agents:
-            raise SettingsError(f"{PREFIX}ANONYMOUS_AGENTS: contradicts {PREFIX}AGENT_JWT_KEY")
+            raise SettingsError(f"{PREFIX}ANONYMOUS_AGENTS: contradicts {name}")
         # Not at the top, as above.
-        from core.agent_keys import UnusableKey, load_keys
+        from core.agent_keys import load_keys
+        from core.agent_secret import UnusableKey
 
         try:
-            load_keys(key)
+            load_keys(key, secret)
         except UnusableKey as error:
-            raise SettingsError(f"{PREFIX}AGENT_JWT_KEY: {error}") from None
+            raise SettingsError(f"{name}: {error}") from None
     elif settings.agent_jwt_audience is not None:
-        raise SettingsError(f"{PREFIX}AGENT_JWT_AUDIENCE: needs {PREFIX}AGENT_JWT_KEY")
+        raise SettingsError(f"{PREFIX}AGENT_JWT_AUDIENCE: needs {PREFIX}AGENT_JWT_KEY or {PREFIX}AGENT_JWT_SECRET")
     elif not settings.on_loopback and not settings.anonymous_agents:
         raise SettingsError(
             f"{PREFIX}HOST: {settings.host} is not a loopback address, and agents need no token;"
-            f" set {PREFIX}AGENT_JWT_KEY, or {PREFIX}ANONYMOUS_AGENTS=true if every client may be an agent"
+            f" set {PREFIX}AGENT_JWT_KEY or {PREFIX}AGENT_JWT_SECRET,"
+            f" or {PREFIX}ANONYMOUS_AGENTS=true if every client may be an agent"
         )
 
 

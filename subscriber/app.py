@@ -43,7 +43,7 @@ def create_app(settings: Settings) -> Litestar:
         dependencies={
             "view": view,
             "queue": queue,
-            "auth": AgentAuth.of_setting(settings.agent_jwt_key, settings.agent_jwt_audience),
+            "auth": AgentAuth.of(settings),
         },
         lifespan=lifespan,
         channels=channels.CHANNELS,

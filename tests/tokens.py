@@ -5,8 +5,8 @@ from typing import Any
 
 import jwt
 
-SECRET = "the tests' secret of more than thirty-two bytes"  # noqa: S105 - for tests alone
-OTHER_SECRET = "another secret of more than thirty-two bytes"  # noqa: S105
+SECRET = "/Qn0wKJ+5nXzq2Vb7YcT1mLrP8sDfGhJ4kAaEeWu"  # noqa: S105 - for tests alone
+OTHER_SECRET = "m3Zp9Rt+6xVcB1nQwErTyUiOpLkJhGfDsA72/XzC"  # noqa: S105
 
 
 def make_token(

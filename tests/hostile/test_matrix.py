@@ -71,7 +71,7 @@ class World(NamedTuple):
 async def world(redis_url: str) -> AsyncIterator[World]:
     # The chats stay as they are for as long as the module runs.
     settings = make_settings(
-        redis_url, agent_jwt_key=SECRET, chat_ttl_seconds=3600, idle_seconds=3600, claim_lease_seconds=3600
+        redis_url, agent_jwt_secret=SECRET, chat_ttl_seconds=3600, idle_seconds=3600, claim_lease_seconds=3600
     )
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context

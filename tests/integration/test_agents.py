@@ -10,7 +10,7 @@ from tests.conversation import Talk, refusal, say
 from tests.support import UNIT, Frame, Service, Socket, User, agent, eventually, user_in_chat
 from tests.tokens import OTHER_SECRET, SECRET, as_browser, bearer, make_token
 
-pytestmark = pytest.mark.given(agent_jwt_key=SECRET)
+pytestmark = pytest.mark.given(agent_jwt_secret=SECRET)
 
 VIKA, ANA = bearer(make_token("vika")), bearer(make_token("ana"))
 

@@ -19,7 +19,7 @@ from tests.people import hear
 from tests.support import DEADLINE, UNIT, Service
 from tests.tokens import SECRET, make_token
 
-pytestmark = pytest.mark.given(agent_jwt_key=SECRET)
+pytestmark = pytest.mark.given(agent_jwt_secret=SECRET)
 
 
 async def shown(joins: JoinsClient) -> JoinRequest:

@@ -1,158 +1,52 @@
-"""Which keys can be used, and which tokens make an agent."""
+"""Which tokens make an agent."""
 
 import base64
 import hashlib
 import hmac
 import json
 import time
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.agent_keys import UnusableKey, load_keys
-from core.auth import Agent, AgentAuth
+from core.auth import Agent, AgentAuth, NoAgent
+from core.refusal_log import Refusal
+from core.settings import Secret, Settings
 from schemas.errors import NotAuthenticated
+from tests.provider import RSA, jwk, jwks, pem
 from tests.tokens import OTHER_SECRET, SECRET, make_token
 
-RSA = rsa.generate_private_key(65537, 2048)
-P256 = ec.generate_private_key(ec.SECP256R1())
-ED25519 = ed25519.Ed25519PrivateKey.generate()
-PRIVATE: dict[str, Any] = {"RS256": RSA, "ES256": P256, "EdDSA": ED25519}
-ALGORITHMS = sorted(PRIVATE)
+
+def auth(key: str = SECRET, audience: str | None = None, **settings: Any) -> AgentAuth:
+    """What checks tokens where this key or secret is set."""
+    name = "agent_jwt_key" if "BEGIN" in key or "{" in key else "agent_jwt_secret"
+    settings |= {name: Secret(key), "agent_jwt_audience": audience}
+    return AgentAuth.of(Settings(**settings))
 
 
-def pem(private: Any) -> str:
-    """The public half as PEM."""
-    text: bytes = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    return text.decode()
-
-
-def jwk(algorithm: str, **members: Any) -> dict[str, Any]:
-    """The public half as a JWK."""
-    public = PRIVATE[algorithm].public_key()
-    made: dict[str, Any] = jwt.get_algorithm_by_name(algorithm).to_jwk(public, as_dict=True)
-    made.pop("key_ops", None)
-    return {**made, **members}
-
-
-def jwks(*keys: dict[str, Any]) -> str:
-    return json.dumps({"keys": keys})
-
-
-def is_agent(key: str, token: str, audience: str | None = None) -> bool:
-    """Whether the token makes an agent where this key is set."""
+def is_agent(key: str, token: str, audience: str | None = None, **settings: Any) -> bool:
+    """Whether the token makes an agent there."""
     try:
-        agent = AgentAuth.of_setting(key, audience).agent(token)
+        agent = auth(key, audience, **settings).agent(token)
     except NotAuthenticated:
         return False
     assert len(agent.id) == 32
     return True
 
 
-# Keys.
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_public_key_checks_the_tokens_of_its_private_key(algorithm: str, tmp_path: Path) -> None:
-    token = make_token(key=PRIVATE[algorithm], algorithm=algorithm)
-    public = pem(PRIVATE[algorithm])
-    (tmp_path / "key.pem").write_text(public)
-    (tmp_path / "keys").write_text(jwks(jwk(algorithm)))
-    forms = [
-        public,
-        public.replace("\n", "\\n"),
-        str(tmp_path / "key.pem"),
-        str(tmp_path / "keys"),
-        jwks(jwk(algorithm)),
-    ]
-    for form in forms:
-        assert is_agent(form, token)
-        assert not is_agent(form, make_token())
-
-
-def test_a_token_names_its_key() -> None:
-    keys = jwks(jwk("RS256", kid="one"), jwk("ES256", kid="two", use="sig", alg="ES256"))
-    for kid, algorithm, expected in [
-        ("one", "RS256", True),
-        ("two", "ES256", True),
-        ("two", "RS256", False),
-        ("three", "RS256", False),
-        (None, "RS256", False),
-    ]:
-        token = make_token(key=PRIVATE[algorithm], algorithm=algorithm, headers={"kid": kid} if kid else None)
-        assert is_agent(keys, token) == expected, (kid, algorithm)
-
-
-def test_a_lone_key_need_not_be_named() -> None:
-    token = make_token(key=RSA, algorithm="RS256")
-    named = make_token(key=RSA, algorithm="RS256", headers={"kid": "other"})
-    assert is_agent(jwks(jwk("RS256", kid="one")), token)
-    assert not is_agent(jwks(jwk("RS256", kid="one")), named)
-    assert is_agent(jwks(jwk("RS256")), named)
-
-
-def test_keys_for_other_things_are_left_out() -> None:
-    other = [{"kty": "future", "kid": "x"}, jwk("RS256", kid="y", use="enc"), jwk("RS256", kid="z", alg="PS256")]
-    keys = load_keys(jwks(*other, jwk("EdDSA", kid="ours")))
-    assert {kid: key.algorithm for kid, key in keys.items()} == {"ours": "EdDSA"}
-
-
-@cache
-def unusable() -> dict[str, tuple[str, str]]:
-    """What is refused: by its name, the setting and a part of the reason."""
-    private = RSA.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    octets = base64.urlsafe_b64encode(SECRET.encode()).decode()
-    return {
-        "a short secret": ("x" * 31, "at least 32 bytes"),
-        "no such file": ("/no/such/file", "cannot be read"),
-        "a mistyped path that is long": ("./keys/of-the-identity-provider-in-production", "cannot be read"),
-        "a path by its ending": ("keys-of-the-identity-provider-in-production.pem", "cannot be read"),
-        "a folder": ("/", "cannot be read"),
-        "a file with something else": (__file__, "neither"),
-        "a private key": (private, "private key"),
-        "no key": ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "no PEM"),
-        "a small RSA key": (pem(rsa.generate_private_key(65537, 1024)), "2048"),  # noqa: S505
-        "another curve": (pem(ec.generate_private_key(ec.SECP384R1())), "none of"),
-        "DSA": (pem(dsa.generate_private_key(2048)), "none of"),
-        "no JSON": ("{", "no JWKS"),
-        "deep JSON": ('{"keys":' + "[" * 100_000, "no JWKS"),
-        "no keys": ('{"keys": []}', "holds no key"),
-        "keys of a wrong shape": ('{"keys": ["a"]}', "no JWKS"),
-        "no list": ('{"keys": {}}', "no JWKS"),
-        "a secret among public keys": (jwks({"kty": "oct", "k": octets}), "a secret"),
-        "a private key among them": (jwks(jwk("RS256", d="AQAB")), "private"),
-        "only other keys": (jwks({"kty": "RSA", "n": "AQAB", "e": "AQAB"}), "holds no key"),
-        "keys without names": (jwks(jwk("RS256"), jwk("ES256", kid="a")), "needs a `kid`"),
-        "keys with odd names": (jwks(jwk("RS256", kid=["a"]), jwk("ES256", kid="a")), "needs a `kid`"),
-    }
-
-
-@pytest.mark.parametrize("name", unusable())
-def test_a_key_that_cannot_be_used_is_refused(name: str) -> None:
-    setting, reason = unusable()[name]
-    with pytest.raises(UnusableKey, match=reason) as refused:
-        load_keys(setting)
-    assert "\n" not in str(refused.value)
-    assert setting not in str(refused.value)
-
-
-def test_a_long_secret_is_no_path() -> None:
-    assert is_agent("s" * 5000, make_token(key="s" * 5000))
-
-
-# Tokens.
+def why_not(token: str, **settings: Any) -> Refusal:
+    """Why the token makes no agent."""
+    with pytest.raises(NoAgent) as refused:
+        auth(**settings).agent(token)
+    return refused.value.refusal
 
 
 def test_a_token_says_who_the_agent_is() -> None:
     before = time.time()
-    one, other = (AgentAuth.of_setting(SECRET).agent(make_token(subject, name=subject)) for subject in ("vika", "ana"))
+    one, other = (auth().agent(make_token(subject, name=subject)) for subject in ("vika", "ana"))
     assert isinstance(one, Agent)
     assert (one.name, other.name) == ("vika", "ana")
     assert one.id != other.id
@@ -160,40 +54,107 @@ def test_a_token_says_who_the_agent_is() -> None:
     assert 3600 <= one.expires_at - before < 3700
 
 
-REFUSED: dict[str, dict[str, Any]] = {
-    "over": {"seconds": 0},
-    "no end": {"exp": None},
-    "an end that is no time": {"exp": "tomorrow"},
-    "an endless end": {"exp": float("inf")},
-    "an end that is no number": {"exp": float("nan")},
-    "not valid yet": {"nbf": 32_503_680_000},
-    "nobody": {"sub": None},
-    "nobody's name": {"sub": ""},
-    "a long subject": {"sub": "v" * 256},
-    "a subject that is no text": {"sub": 1},
-    "a subject that is no Unicode": {"sub": "\ud800"},
-    "no scope": {"scope": None},
-    "another scope": {"scope": "openid user agents"},
-    "a scope of a wrong shape": {"scope": {"agent": True}},
-    "for somebody else": {"aud": "another service"},
-    "another key": {"key": OTHER_SECRET},
-    "another family": {"algorithm": "HS512"},
-    "an extension that must be understood": {"headers": {"crit": ["exp"]}},
+REFUSED: dict[str, tuple[dict[str, Any], Refusal]] = {
+    "over": ({"seconds": 0}, Refusal.TOKEN_EXPIRED),
+    "over long ago": ({"exp": -1}, Refusal.TOKEN_EXPIRED),
+    "over for ever": ({"exp": float("-inf")}, Refusal.TOKEN_EXPIRED),
+    "no end": ({"exp": None}, Refusal.TOKEN_EXP),
+    "an end that is no time": ({"exp": "tomorrow"}, Refusal.TOKEN_EXP),
+    "an end as a text": ({"exp": "4000000000"}, Refusal.TOKEN_EXP),
+    "an end with spaces": ({"exp": " 4000000000 "}, Refusal.TOKEN_EXP),
+    "an end with underscores": ({"exp": "4_000_000_000"}, Refusal.TOKEN_EXP),
+    "an end in Arabic digits": ({"exp": "٤٠٠٠٠٠٠٠٠٠"}, Refusal.TOKEN_EXP),
+    "an end that is true": ({"exp": True}, Refusal.TOKEN_EXP),
+    "an end in a list": ({"exp": [4_000_000_000]}, Refusal.TOKEN_EXP),
+    "an end that is no number": ({"exp": float("nan")}, Refusal.TOKEN_EXP),
+    "an endless end": ({"exp": float("inf")}, Refusal.TOKEN_EXP_TOO_FAR),
+    "an end in milliseconds": ({"exp": round(time.time() * 1000) + 60_000}, Refusal.TOKEN_EXP_TOO_FAR),
+    "an end that passed in milliseconds": ({"exp": 1_000_000_000_000}, Refusal.TOKEN_EXP_TOO_FAR),
+    "an end in nanoseconds": ({"exp": time.time_ns()}, Refusal.TOKEN_EXP_TOO_FAR),
+    "an end that no float holds": ({"exp": 10**400}, Refusal.TOKEN_EXP_TOO_FAR),
+    "not valid yet": ({"nbf": 32_503_680_000}, Refusal.TOKEN_NOT_YET_VALID),
+    "a beginning as a text": ({"nbf": "0"}, Refusal.TOKEN_NOT_YET_VALID),
+    "a beginning that is no number": ({"nbf": float("nan")}, Refusal.TOKEN_NOT_YET_VALID),
+    "nobody": ({"sub": None}, Refusal.TOKEN_SUBJECT),
+    "nobody's name": ({"sub": ""}, Refusal.TOKEN_SUBJECT),
+    "a long subject": ({"sub": "v" * 256}, Refusal.TOKEN_SUBJECT),
+    "a subject that is no text": ({"sub": 1}, Refusal.TOKEN_SUBJECT),
+    "a subject that is no Unicode": ({"sub": "\ud800"}, Refusal.TOKEN_SUBJECT),
+    "no scope": ({"scope": None}, Refusal.TOKEN_SCOPE),
+    "another scope": ({"scope": "openid user agents"}, Refusal.TOKEN_SCOPE),
+    "another spelling": ({"scope": "openid Agent"}, Refusal.TOKEN_SCOPE),
+    "a scope of a wrong shape": ({"scope": {"agent": True}}, Refusal.TOKEN_SCOPE),
+    "a scope that is true": ({"scope": True}, Refusal.TOKEN_SCOPE),
+    "scopes in a list in a list": ({"scope": [["agent"]]}, Refusal.TOKEN_SCOPE),
+    "words in a list": ({"scope": ["openid agent"]}, Refusal.TOKEN_SCOPE),
+    "for somebody else": ({"aud": "another service"}, Refusal.TOKEN_AUDIENCE),
+    "another key": ({"key": OTHER_SECRET}, Refusal.TOKEN_SIGNATURE),
+    "another family": ({"algorithm": "HS512"}, Refusal.TOKEN_ALGORITHM),
+    "an extension that must be understood": ({"headers": {"crit": ["exp"]}}, Refusal.TOKEN_MALFORMED),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.filterwarnings("ignore:The HMAC key is")
-def test_a_token_that_makes_no_agent_is_refused(name: str) -> None:
-    options = REFUSED[name]
-    claims = {"subject": options.pop("sub")} if isinstance(options.get("sub"), str) else {}
-    if isinstance(options.get("sub"), int):
-        payload = {"sub": 1, "exp": time.time() + 60, "scope": "agent"}
-        token = jwt.api_jws.encode(json.dumps(payload).encode(), SECRET, "HS256")
-    else:
-        token = make_token(**{**options, **claims})
+def test_a_token_that_makes_no_agent_is_refused_for_a_reason(name: str) -> None:
+    options, reason = REFUSED[name]
+    made = {"sub": "vika", "exp": time.time() + options.get("seconds", 60), "scope": "agent"}
+    claims = {key: value for key, value in options.items() if key in (*made, "nbf", "aud")}
+    payload = {key: value for key, value in {**made, **claims}.items() if value is not None}
+    token = jwt.api_jws.encode(
+        json.dumps(payload).encode(),
+        options.get("key", SECRET),
+        options.get("algorithm", "HS256"),
+        headers=options.get("headers"),
+    )
     assert is_agent(SECRET, make_token())
-    assert not is_agent(SECRET, token)
+    assert why_not(token) == reason
+
+
+def test_other_faults_of_a_token_have_reasons_of_their_own() -> None:
+    keys = jwks(jwk("RS256", kid="one"), jwk("ES256", kid="two"))
+    named = make_token(key=RSA, algorithm="RS256", headers={"kid": "three"})
+    assert why_not(named, key=keys) == Refusal.TOKEN_KID
+    assert why_not(make_token(), audience="chat") == Refusal.TOKEN_AUDIENCE
+    assert why_not("no token") == Refusal.TOKEN_MALFORMED
+    assert why_not("x" * 100_000) == Refusal.TOKEN_MALFORMED
+
+
+def test_an_end_at_the_last_moment_of_the_century_is_taken() -> None:
+    assert is_agent(SECRET, make_token(exp=4_102_444_800))
+    assert not is_agent(SECRET, make_token(exp=4_102_444_801))
+
+
+# What the identity providers write: Entra ID, Auth0, Cognito, Keycloak with a mapper, and a namespace of one's own.
+@pytest.mark.parametrize(
+    ("claim", "word", "given"),
+    [
+        ("scp", "agent", "User.Read agent"),
+        ("scp", "agent", ["agent"]),
+        ("roles", "Support.Agent", ["Admin", "Support.Agent"]),
+        ("roles", "Support Agent", ["Support Agent"]),
+        ("permissions", "act:agent", ["read:chats", "act:agent"]),
+        ("scope", "support/agent", "support/user support/agent"),
+        ("cognito:groups", "agents", ["agents"]),
+        ("https://example.com/roles", "agent", ["agent"]),
+    ],
+)
+def test_the_claim_and_the_word_that_make_an_agent_are_settings(claim: str, word: str, given: object) -> None:
+    def makes_an_agent(**claims: Any) -> bool:
+        token = make_token(**{"scope": None, **claims})
+        return is_agent(SECRET, token, agent_jwt_scope_claim=claim, agent_jwt_scope=word)
+
+    assert makes_an_agent(**{claim: given})
+    assert not makes_an_agent()
+    assert not makes_an_agent(other="agent")
+    assert not makes_an_agent(**{claim: {word: True}})
+    assert not makes_an_agent(**{claim: f"{word}s"})
+
+
+@pytest.mark.parametrize("name", ["x" * 65, " ", "", "a\u202eb", "a\x00b", "\ud800", 5, None, ["Vika"]])
+def test_a_name_that_is_none_here_is_passed_over(name: object) -> None:
+    claims = {"sub": "vika", "exp": time.time() + 60, "scope": "agent", "name": name}
+    assert auth().agent(jwt.api_jws.encode(json.dumps(claims).encode(), SECRET, "HS256")).name is None
 
 
 @pytest.mark.parametrize("scope", ["agent", "a agent", ["agent"], ["admin", "agent"]])

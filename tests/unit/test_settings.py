@@ -6,6 +6,11 @@ import msgspec
 import pytest
 
 from core.settings import PREFIX, Settings, SettingsError
+from tests.provider import ED25519, pem
+from tests.tokens import SECRET
+
+PUBLIC_KEY = pem(ED25519).strip()
+CHECKS = {"AGENT_JWT_KEY": PUBLIC_KEY, "AGENT_JWT_SECRET": SECRET}
 
 # Environment variable, field, default, texts that are right with what they mean, texts that are wrong.
 TABLE: list[tuple[str, str, Any, dict[str, Any], list[str]]] = [
@@ -54,11 +59,17 @@ TABLE: list[tuple[str, str, Any, dict[str, Any], list[str]]] = [
         "AGENT_JWT_KEY",
         "agent_jwt_key",
         None,
-        {"s" * 32: "s" * 32, f"  {'ß' * 16} ": "ß" * 16},
-        ["secret", "s" * 31, "/no/such/file", "keys.json", "{}", "-----BEGIN PUBLIC KEY-----"],
+        {PUBLIC_KEY: PUBLIC_KEY},
+        ["secret", "s" * 32, "/no/such/file", "keys.json", "{}", "-----BEGIN PUBLIC KEY-----"],
     ),
     ("AGENT_JWT_AUDIENCE", "agent_jwt_audience", None, {}, ["without a key"]),
-    ("AGENT_JWT_SECRET", "agent_jwt_secret", None, {}, []),
+    (
+        "AGENT_JWT_SECRET",
+        "agent_jwt_secret",
+        None,
+        {"s" * 32: "s" * 32, f"  {'ß' * 16} ": "ß" * 16},
+        ["secret", "s" * 31, "/no/such/file", "https://example.com/keys", PUBLIC_KEY],
+    ),
     ("AGENT_JWT_SCOPE_CLAIM", "agent_jwt_scope_claim", "scope", {"scp": "scp", "permissions": "permissions"}, []),
     ("AGENT_JWT_SCOPE", "agent_jwt_scope", "agent", {"support/agent": "support/agent"}, []),
     ("ANONYMOUS_AGENTS", "anonymous_agents", False, {"true": True, "1": True, "false": False}, ["yes", "2", "on"]),
@@ -153,23 +164,28 @@ def test_any_other_address_needs_it(host: str) -> None:
     assert read(HOST=host, ANONYMOUS_AGENTS="true").host == host
 
 
-SECRET = "a secret of the tests that is long enough"  # noqa: S105
+@pytest.mark.parametrize("name", ["AGENT_JWT_KEY", "AGENT_JWT_SECRET"])
+def test_a_key_needs_no_leave_for_anonymous_agents(name: str) -> None:
+    settings = read(HOST="0.0.0.0", AGENT_JWT_AUDIENCE="chat", **{name: CHECKS[name]})  # noqa: S104
+    assert (value_of(settings, name), settings.agent_jwt_audience) == (CHECKS[name], "chat")
 
 
-def test_a_key_needs_no_leave_for_anonymous_agents() -> None:
-    settings = read(HOST="0.0.0.0", AGENT_JWT_KEY=SECRET, AGENT_JWT_AUDIENCE="chat")  # noqa: S104
-    assert (settings.agent_jwt_key, settings.agent_jwt_audience) == (SECRET, "chat")
+@pytest.mark.parametrize("name", ["AGENT_JWT_KEY", "AGENT_JWT_SECRET"])
+def test_a_key_and_anonymous_agents_contradict_each_other(name: str) -> None:
+    reason = refusal(ANONYMOUS_AGENTS="true", **{name: CHECKS[name]})
+    assert reason == f"{PREFIX}ANONYMOUS_AGENTS: contradicts {PREFIX}{name}"
 
 
-def test_a_key_and_anonymous_agents_contradict_each_other() -> None:
-    reason = refusal(AGENT_JWT_KEY=SECRET, ANONYMOUS_AGENTS="true")
-    assert "contradicts" in reason
+def test_a_key_and_a_secret_contradict_each_other() -> None:
+    reason = refusal(**CHECKS)
+    assert reason.startswith(f"{PREFIX}AGENT_JWT_SECRET: contradicts {PREFIX}AGENT_JWT_KEY")
     assert SECRET not in reason
 
 
 def test_a_key_does_not_show_itself() -> None:
-    assert SECRET not in repr(read(AGENT_JWT_KEY=SECRET))
-    assert "wrong" not in refusal(AGENT_JWT_KEY="wrong")
+    assert SECRET not in repr(read(AGENT_JWT_SECRET=SECRET))
+    for name in CHECKS:
+        assert "wrong" not in refusal(**{name: "wrong"})
 
 
 # What the code derives from settings.

@@ -1,11 +1,15 @@
 """Whatever is said or refused, the logs hold nothing of it: neither content nor names, ids or tokens."""
 
 import asyncio
+import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +18,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.conversation import refusal, say
-from tests.support import DEADLINE, WEBSOCKET, Socket, User, error_code, eventually
+from tests.support import DEADLINE, WEBSOCKET, Socket, User, error_code, eventually, http
 from tests.tokens import SECRET, as_browser, bearer, make_token
 
 
@@ -37,7 +41,13 @@ class System(NamedTuple):
 @asynccontextmanager
 async def running(redis_url: str, tmp_path: Path, **more: str) -> AsyncIterator[System]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("LIVE_SUPPORT_")}
-    settings = {"REDIS_URL": redis_url, "CHAT_PORT": "0", "SUBSCRIBER_PORT": "0", "LOG_LEVEL": "debug"}
+    settings = {
+        "REDIS_URL": redis_url,
+        "CHAT_PORT": "0",
+        "SUBSCRIBER_PORT": "0",
+        "LOG_LEVEL": "debug",
+        "LOG_FORMAT": "json",
+    }
     settings |= {"WEBSOCKET": WEBSOCKET, **more}
     log = tmp_path / "up.log"
     with log.open("wb") as output:
@@ -74,7 +84,7 @@ async def agents_system(
     tmp_path: Path,
 ) -> AsyncIterator[System]:
     """The same, where agents need tokens."""
-    async with running(redis_url, tmp_path, AGENT_JWT_KEY=SECRET, JOIN_RATE="1000/second") as system:
+    async with running(redis_url, tmp_path, AGENT_JWT_SECRET=SECRET, JOIN_RATE="1000/second") as system:
         yield system
 
 
@@ -117,7 +127,7 @@ async def test_the_logs_hold_nothing_of_a_conversation(system: System) -> None:
     assert [secret for secret in secrets if secret in log] == []
 
 
-async def test_the_logs_hold_no_token_and_no_line_for_what_a_client_does_wrong(agents_system: System) -> None:
+async def test_the_logs_hold_no_token_and_few_lines_for_what_clients_do_wrong(agents_system: System) -> None:
     system = agents_system
     good, over = make_token("florence", name="Florence"), make_token("dougal", seconds=-1)
     secrets = ["florence", "Florence", "dougal", SECRET, good, over, *good.split("."), "my password", "Zebedee"]
@@ -167,6 +177,33 @@ async def test_the_logs_hold_no_token_and_no_line_for_what_a_client_does_wrong(a
 
     log = await system.end()
     assert [secret for secret in secrets if secret in log] == []
-    # What the services say of their own lives, and nothing of all this.
     assert "Traceback" not in log
-    assert len(log.splitlines()) < 40, log
+    refusals = [json.loads(line) for line in log.splitlines() if '"client_' in line]
+    counts = Counter[tuple[str, str, str]]()
+    for each in refusals:
+        counts[each["service"], each.get("what", "closed"), each["reason"]] += each["count"]
+    # None is missing, and none has a line of its own for long.
+    assert counts["Subscriber", "token", "expired"] == counts["ChatServer", "token", "expired"] == 40
+    assert counts["ChatServer", "origin", "not_allowed"] == counts["ChatServer", "host", "not_ours"] == 20
+    assert counts["ChatServer", "origin", "cross_site"] == 20
+    assert counts["ChatServer", "request", "malformed"] >= 20
+    assert counts["ChatServer", "request", "too_large"] == counts["Subscriber", "request", "too_large"] == 20
+    at = sorted((each["service"], each.get("what", "closed"), each["reason"], each["timestamp"]) for each in refusals)
+    for (*one, earlier), (*other, later) in pairwise(at):
+        apart = datetime.fromisoformat(later) - datetime.fromisoformat(earlier)
+        assert one != other or apart > timedelta(seconds=0.9), log
+    # And beside these only what the services say of their own lives.
+    assert len(log.splitlines()) - len(refusals) < 40, log
+
+
+async def test_every_line_names_its_service(system: System) -> None:
+    user = User(**(await http("GET", f"http://{system.chat}/user/join/Nika")).json())
+    async with Socket.open(f"ws://{system.chat}/chat/{user.chatId}") as socket:
+        await socket.send(user.support_join(userId="0" * 32))
+        assert (await socket.drain())[1] == 4503
+    lines = [json.loads(line) for line in (await system.end()).splitlines() if line.startswith("{")]
+    assert {line.get("service") for line in lines} == {"ChatServer", "Subscriber"}
+    connected = [line["service"] for line in lines if line["event"] == "redis_connected"]
+    assert sorted(connected) == ["ChatServer", "Subscriber"]
+    (closed,) = [line for line in lines if line["event"] == "client_closed"]
+    assert (closed["code"], closed["reason"], closed["count"]) == (4503, "forbidden", 1)
