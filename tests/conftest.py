@@ -40,6 +40,43 @@ hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("tests")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--slow",
+        choices=("skip", "only", "also"),
+        default="skip",
+        help="tests marked slow: skip them unless their file or folder is named (default), run only them, or run them also",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what `--slow` does not ask for; a file or folder named on the command line is not left out as slow."""
+    wanted = config.getoption("--slow")
+    tests = Path(__file__).parent
+    named = {Path(argument.partition("::")[0]).resolve() for argument in config.args} - {tests, tests.parent}
+
+    def is_left_out(item: pytest.Item) -> bool:
+        if item.get_closest_marker("slow") is None:
+            return bool(wanted == "only")
+        return wanted == "skip" and named.isdisjoint((item.path, *item.path.parents))
+
+    left_out = [item for item in items if is_left_out(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not is_left_out(item)]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what to do where a test failed because the machine is slow."""
+    reports = [*terminalreporter.stats.get("failed", ()), *terminalreporter.stats.get("error", ())]
+    if any("TimeoutError" in str(report.longrepr) for report in reports):
+        terminalreporter.section("deadlines")
+        terminalreporter.write_line(
+            f"Some tests ran out of time; one unit of it was {UNIT * 1000:g} ms. Where the machine is slow or busy, try:\n"
+            f"LIVE_SUPPORT_TEST_UNIT_MS={UNIT * 3000:g} task test"
+        )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "given(**settings): fields of `Settings` for a module or a test")
     config.addinivalue_line("markers", "slow: takes long by its nature; `task test:slow` runs it, `task test` does not")

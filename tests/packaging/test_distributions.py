@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 SERVER, CLIENT = "live_support-", "live_support_client-"
 FOREIGN = ("api", "core", "schemas", "subscriber")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
