@@ -45,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--slow",
         choices=("skip", "only", "also"),
         default="skip",
-        help="tests marked slow: skip them unless their file or folder is named (default), run only them, or run them also",
+        help="tests marked slow: skip them unless their path is given (default), run only them, or run them too",
     )
 
 
@@ -72,7 +72,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if any("TimeoutError" in str(report.longrepr) for report in reports):
         terminalreporter.section("deadlines")
         terminalreporter.write_line(
-            f"Some tests ran out of time; one unit of it was {UNIT * 1000:g} ms. Where the machine is slow or busy, try:\n"
+            f"Some tests ran out of time; a unit of it was {UNIT * 1000:g} ms. On a slow or busy machine, try:\n"
             f"LIVE_SUPPORT_TEST_UNIT_MS={UNIT * 3000:g} task test"
         )
 
