@@ -3,19 +3,18 @@
 Both are decided before the upgrade, and before a request does anything.
 """
 
-import re
 from typing import Any
-from urllib.parse import urlsplit
 
+from litestar.config.cors import CORSConfig
 from litestar.connection import ASGIConnection
 from litestar.exceptions import PermissionDeniedException
 from litestar.handlers.base import BaseRouteHandler
 
 from core.refusal_log import Refusal, refused
 from core.settings import Settings
+from core.web_address import DEFAULT_PORTS, Address, WebOrigin, parse_address, parse_origin
 
-LOCALHOST = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
-_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(:[0-9]{1,5})?")
+_DEFAULT_PORTS = frozenset({None, *DEFAULT_PORTS.values()})
 
 
 class OriginGuard:
@@ -25,9 +24,9 @@ class OriginGuard:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._allowed = frozenset(settings.allowed_origins)
+        self._allowed = frozenset(map(parse_origin, settings.allowed_origins))
         self._any_localhost = settings.on_loopback and not self._allowed
-        self._hosts = _loopback_names(settings) if settings.on_loopback else None
+        self._hosts = _own_names(settings, self._allowed) if settings.on_loopback else None
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         """Let a connection pass.
@@ -37,32 +36,85 @@ class OriginGuard:
                 that is not this machine's; before the upgrade this is a 403, too.
         """
         host = connection.headers.get("host", "")
-        if self._hosts is not None and not self._is_ours(host):
-            refused(Refusal.HOST)
+        if host and not self._is_ours(host):
+            refused(Refusal.HOST, host=_shown(_address(host)))
             raise PermissionDeniedException("This host is not served here.")
-        origin = connection.headers.get("origin")
-        if origin and not self._is_allowed(origin, host):
-            refused(Refusal.ORIGIN)
-            raise PermissionDeniedException("This origin is not allowed.")
+        # An empty one is sent by no browser, and neither are two.
+        for origin in connection.headers.getall("origin", []):
+            if not self.allows(origin, host):
+                refused(Refusal.ORIGIN, origin=_shown(_origin(origin)), host=_shown(_address(host)))
+                raise PermissionDeniedException("This origin is not allowed.")
 
-    def _is_ours(self, host: str) -> bool:
-        # A foreign name that leads to loopback is DNS rebinding: its page would pass as one of the same host. The port
-        # is not compared: it may be forwarded, and a page cannot choose the name with it.
-        match = _HOST.fullmatch(host.lower())
-        return not host or (match is not None and match[1] in (self._hosts or ()))
-
-    def _is_allowed(self, origin: str, host: str) -> bool:
+    def allows(self, origin_text: str, host_text: str) -> bool:
+        """Whether a page may connect to a host, and read what it is answered."""
+        origin = _origin(origin_text)
+        if origin is None:
+            return False
         if self._allowed:
             return origin in self._allowed
-        same_host = origin in (f"http://{host}", f"https://{host}")
-        return same_host or (self._any_localhost and LOCALHOST.fullmatch(origin) is not None)
+        of_this_machine = self._any_localhost and origin.scheme in DEFAULT_PORTS and origin.address.is_loopback
+        return of_this_machine or _is_same_host(origin, _address(host_text))
+
+    def _is_ours(self, text: str) -> bool:
+        # A foreign name that leads to loopback is DNS rebinding: its page would pass as one of the same host. The port
+        # is not compared: it may be forwarded, and a page cannot choose the name with it.
+        if self._hosts is None:
+            return True
+        address = _address(text)
+        return address is not None and (address.is_loopback or address.host in self._hosts)
 
 
-def _loopback_names(settings: Settings) -> frozenset[str]:
-    own = f"[{settings.host}]" if ":" in settings.host else settings.host
-    listed = (urlsplit(origin).netloc for origin in settings.allowed_origins)
-    names = (match[1] for netloc in listed if (match := _HOST.fullmatch(netloc.lower())))
-    return frozenset({"localhost", "127.0.0.1", "[::1]", own.lower(), *names})
+class AllowedOrigins(CORSConfig):
+    """The answers' CORS headers, for the origins that the guard lets in."""
+
+    def __init__(self, guard: OriginGuard) -> None:
+        super().__init__(allow_origins=[])
+        self._guard = guard
+
+    def is_origin_allowed(self, origin: str) -> bool:
+        """Whether a page of this origin may see the answer."""
+        return self._guard.allows(origin, "")
+
+
+def _own_names(settings: Settings, allowed: frozenset[WebOrigin]) -> frozenset[str]:
+    own = parse_address(f"[{settings.host}]" if ":" in settings.host else settings.host).host
+    return frozenset({own, *(origin.address.host for origin in allowed)})
+
+
+def _is_same_host(origin: WebOrigin, host: Address | None) -> bool:
+    """Whether a page comes from the host that it connects to.
+
+    What stands between the two may name a default port or leave it out, and end TLS, so that we do not know the scheme.
+    """
+    if host is None or origin.scheme not in DEFAULT_PORTS or origin.address.host != host.host:
+        return False
+    port = origin.address.port
+    return (port or DEFAULT_PORTS[origin.scheme]) == host.port or (port is None and host.port in _DEFAULT_PORTS)
+
+
+def _origin(text: str) -> WebOrigin | None:
+    try:
+        # Browsers encode other characters.
+        return parse_origin(text) if text.isascii() else None
+    except ValueError:
+        return None
+
+
+def _address(text: str) -> Address | None:
+    try:
+        return parse_address(text) if text.isascii() else None
+    except ValueError:
+        return None
+
+
+def _shown(value: WebOrigin | Address | None) -> str:
+    match value:
+        case None:
+            return "none that a browser sends"
+        case WebOrigin():
+            return value.text
+        case Address(host, port):
+            return host if port is None else f"{host}:{port}"
 
 
 def is_cross_site(request: ASGIConnection[Any, Any, Any, Any]) -> bool:

@@ -62,8 +62,14 @@ class RefusalLog:
         self._held: dict[Refusal | CloseCode, int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def note(self, refusal: Refusal | CloseCode) -> None:
-        """Log a refusal, or a close for a reason, now or at the end of its second. Called in the event loop."""
+    def note(self, refusal: Refusal | CloseCode, **compared: str) -> None:
+        """Log a refusal, or a close for a reason, now or at the end of its second. Called in the event loop.
+
+        Args:
+            refusal: what it is.
+            compared: the values that did not fit together, without content and ids: for `debug` only, and only of a
+                refusal that is logged at once.
+        """
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._loop, self._next_at, self._held, self._timer = loop, {}, {}, None
@@ -72,6 +78,8 @@ class RefusalLog:
             self._held[refusal] += 1
         elif now >= (at := self._next_at.get(refusal, 0)):
             self._tell(refusal, 1, now)
+            if compared:
+                log.debug("compared", what=refusal.name.lower(), **compared)
         else:
             self._held[refusal] = 1
             if self._timer is None:

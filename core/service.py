@@ -14,7 +14,6 @@ from typing import Any, cast
 import structlog
 import uvicorn
 from litestar import Litestar
-from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
@@ -27,7 +26,7 @@ from core.drain import Drain
 from core.health import health, why_unavailable
 from core.http_protocol import http_protocol
 from core.hub import Hub
-from core.origin import LOCALHOST, OriginGuard
+from core.origin import AllowedOrigins, OriginGuard
 from core.picows_protocol import DirectTransport, PicowsProtocol
 from core.problems import problems_plugin
 from core.redis import Redis
@@ -104,12 +103,13 @@ def build_service(
         "connections": drain.connections,
         **dependencies,
     }
+    guard = OriginGuard(settings)
     return Litestar(
         [docs_pages.index, docs_pages.favicon, docs_pages.asyncapi_pages(key), health, *route_handlers],
         dependencies={key: _provide(part) for key, part in provided.items()},
-        guards=[OriginGuard(settings)],
+        guards=[guard],
         middleware=[drain.refusing_sockets],
-        cors_config=_cors(settings),
+        cors_config=AllowedOrigins(guard),
         openapi_config=docs_pages.openapi(name, description),
         plugins=[
             docs_pages.StructSchemas(),
@@ -128,12 +128,6 @@ def _provide(part: object) -> Provide:
         return part
 
     return Provide(give, sync_to_thread=False)
-
-
-def _cors(settings: Settings) -> CORSConfig:
-    if settings.allowed_origins:
-        return CORSConfig(allow_origins=list(settings.allowed_origins))
-    return CORSConfig(allow_origins=[], allow_origin_regex=LOCALHOST.pattern if settings.on_loopback else None)
 
 
 class Server(uvicorn.Server):

@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
+from core.web_address import parse_origin
+
 PREFIX = "LIVE_SUPPORT_"
 DEFAULT_URL = "redis://localhost:6379"
 """Where an app looks for Redis that was built without a `REDIS_URL`; the commands insist on one."""
@@ -15,7 +17,6 @@ TEST_PREFIX = "LIVE_SUPPORT_TEST_"
 
 Seconds = Annotated[float, Meta(ge=0.01, le=86_400)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
-Origin = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]*://[^/\s]+$")]
 
 
 class SettingsError(ValueError):
@@ -52,6 +53,15 @@ class Network(str):
         except ValueError:
             raise ValueError("Expected an IP address, or a network as 10.0.0.0/8") from None
         return super().__new__(cls, text)
+
+
+class Origin(str):
+    """The origin of pages, as browsers send it."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> "Origin":
+        return super().__new__(cls, parse_origin(text).text)
 
 
 class Secret(str):

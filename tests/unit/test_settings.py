@@ -52,6 +52,7 @@ TABLE: list[tuple[str, str, Any, dict[str, Any], list[str]]] = [
         {
             "https://example.com": ("https://example.com",),
             " https://a.example/ , http://b.example:8080,": ("https://a.example", "http://b.example:8080"),
+            "https://Support.Example.com:443": ("https://support.example.com",),
         },
         ["example.com", "*", "https://a.example,b.example", "https://example.com/page"],
     ),

@@ -127,6 +127,24 @@ async def test_the_logs_hold_nothing_of_a_conversation(system: System) -> None:
     assert [secret for secret in secrets if secret in log] == []
 
 
+async def test_what_did_not_fit_together_is_logged_for_those_who_look(system: System) -> None:
+    headers = [
+        {"Host": "localhost", "Origin": "https://Evil.example:443"},
+        {"Host": "evil.example:8080"},
+        {"Origin": "my password"},
+    ]
+    async with httpx.AsyncClient(trust_env=False, base_url=f"http://{system.chat}") as client:
+        for each in headers[:2] * 20 + headers[2:]:
+            assert (await client.get("/user/join/Nika", headers=each)).status_code == 403
+    log = await system.end()
+    lines = [json.loads(line) for line in log.splitlines() if '"compared"' in line]
+    assert {"host": "localhost", "origin": "https://evil.example"}.items() <= lines[0].items()
+    assert lines[1]["host"] == "evil.example:8080"
+    assert {each["level"] for each in lines} == {"debug"}
+    assert len(lines) < 10
+    assert "my password" not in log
+
+
 async def test_the_logs_hold_no_token_and_few_lines_for_what_clients_do_wrong(agents_system: System) -> None:
     system = agents_system
     good, over = make_token("florence", name="Florence"), make_token("dougal", seconds=-1)

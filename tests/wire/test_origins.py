@@ -17,6 +17,16 @@ FOREIGN = [
     "http://localhost:3000.evil.example",
     "file://",
     "null",
+    "",
+    "http://localhost:3000 http://localhost:3000",
+    "http://127.0.0.1.evil.example",
+    "http://localhost.evil.example",
+    "http://evillocalhost",
+    "http://128.0.0.1",
+    "http://0.0.0.0",
+    "capacitor://localhost",
+    "http://localhost:65536",
+    "http://localhost/",
 ]
 
 helps_only = pytest.mark.given(allowed_origins=("https://help.example",))
@@ -53,7 +63,15 @@ async def statuses(chat_server: Service, subscriber_service: Service, origin: st
 
 
 async def test_any_page_of_this_machine_may_connect(chat_server: Service, subscriber_service: Service) -> None:
-    for origin in ("http://localhost:3000", "https://127.0.0.1", "http://[::1]:5173"):
+    for origin in (
+        "http://localhost:3000",
+        "https://127.0.0.1",
+        "http://[::1]:5173",
+        "http://shop.localhost:3000",
+        "http://localhost.:3000",
+        "http://127.0.0.2",
+        "http://LOCALHOST:3000",
+    ):
         assert await statuses(chat_server, subscriber_service, origin) == [101, 101], origin
 
 
@@ -68,6 +86,71 @@ async def test_a_page_of_the_same_host_may_connect(subscriber_service: Service) 
         # The address is the page's, the connection goes to the service.
         url, target = "ws://chat.example:8443/joins", {"host": "127.0.0.1", "port": subscriber_service.port}
         assert await status(url, origin, **target) == expected
+
+
+SAME_HOST = [
+    # Host, Origin, whether they are the same
+    ("chat.example.com:443", "https://chat.example.com", True),
+    ("chat.example.com:80", "http://chat.example.com", True),
+    ("chat.example.com:80", "https://chat.example.com", True),  # TLS ends before who sets the port
+    ("chat.example.com", "https://chat.example.com:443", True),
+    ("chat.example.com", "http://chat.example.com", True),
+    ("Chat.Example.com", "https://chat.example.com", True),
+    ("chat.example.com.", "https://chat.example.com", True),
+    ("chat.example.com", "https://chat.example.com.", True),
+    ("chat.example.com:8443", "https://chat.example.com:8443", True),
+    ("xn--bcher-kva.example", "https://xn--bcher-kva.example", True),
+    ("[2001:DB8::1]:443", "https://[2001:db8::1]", True),
+    ("chat.example.com:443", "http://chat.example.com:443", True),
+    ("chat.example.com", "https://chat.example.com:8443", False),
+    ("chat.example.com:8443", "https://chat.example.com", False),
+    ("chat.example.com:443", "https://evil.example", False),
+    ("chat.example.com", "https://chat.example.com.evil.example", False),
+    ("chat.example.com", "https://www.chat.example.com", False),
+    ("chat.example.com", "app://chat.example.com", False),
+    ("chat.example.com", "null", False),
+    ("chat.example.com:99999", "https://chat.example.com:99999", False),
+]
+
+
+@pytest.mark.given(host="0.0.0.0", anonymous_agents=True)  # noqa: S104
+async def test_the_same_host_may_be_written_otherwise(chat_server: Service) -> None:
+    for host, origin, same in SAME_HOST:
+        headers = {"Host": host, "Origin": origin}
+        response = await http("GET", f"{chat_server.http}/user/join/Nika", headers=headers)
+        assert response.status_code == (200 if same else 403), (host, origin)
+
+
+@pytest.mark.given(host="0.0.0.0", anonymous_agents=True)  # noqa: S104
+async def test_a_client_cannot_say_what_its_host_is(chat_server: Service) -> None:
+    headers = {
+        "Host": "chat.example.com",
+        "Origin": "https://evil.example",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "https",
+        "Forwarded": "host=evil.example;proto=https",
+    }
+    response = await http("GET", f"{chat_server.http}/user/join/Nika", headers=headers)
+    assert response.status_code == 403
+
+
+@pytest.mark.given(
+    allowed_origins=("https://Support.Example.com:443", "https://bücher.example", "http://a.example.:80")
+)
+async def test_the_list_is_compared_as_browsers_compare(chat_server: Service, subscriber_service: Service) -> None:
+    for origin in ("https://support.example.com", "https://xn--bcher-kva.example", "http://a.example"):
+        assert await statuses(chat_server, subscriber_service, origin) == [101, 101], origin
+        response = await http("GET", f"{chat_server.http}/user/join/Nika", headers={"Origin": origin})
+        assert response.headers["access-control-allow-origin"] == origin
+    for origin in ("http://support.example.com", "https://support.example.com:444", "https://a.example", "null", ""):
+        assert await statuses(chat_server, subscriber_service, origin) == [403, 403], origin
+
+
+async def test_one_foreign_origin_of_two_is_enough(chat_server: Service) -> None:
+    headers = [("Origin", "http://localhost:3000"), ("Origin", "https://evil.example")]
+    for both in (headers, headers[::-1]):
+        response = await http("GET", f"{chat_server.http}/user/join/Nika", headers=both)
+        assert response.status_code == 403
 
 
 @helps_only
@@ -87,6 +170,17 @@ HOSTS = {
     "LOCALHOST:80": 101,
     "127.0.0.1:9000": 101,
     "[::1]:9000": 101,
+    "localhost.": 101,
+    "Shop.localhost:9000": 101,
+    "127.0.0.2": 101,
+    "127.255.255.254:9000": 101,
+    "[::ffff:127.0.0.1]": 101,
+    "host.docker.internal": 403,
+    "127.evil.example": 403,
+    "evillocalhost": 403,
+    "localhost..": 403,
+    "128.0.0.1": 403,
+    "127.0.0.1:99999": 403,
     "evil.example": 403,
     "localhost.evil.example": 403,
     "127.0.0.1.evil.example:9000": 403,
