@@ -9,7 +9,7 @@ import structlog
 
 from api.live_chat import LiveChat, Member
 from core.hub import Hub
-from core.join_queue import JoinQueue
+from core.join_queue import JoinQueue, Presence
 from core.settings import Settings
 from core.store import ChatStore
 from core.tasks import Tasks, every
@@ -81,13 +81,23 @@ class LiveChats:
         try:
             await self._store.leave(chat.chat_id, participant, connection_id)
             if not chat.members and (presence := chat.presence):
-                # The grace runs from now on, but not past the end of the chat.
-                remaining_ms = await self._store.remaining_ms(chat.chat_id)
-                if remaining_ms is not None:
-                    await self._queue.touch([presence], grace_ms=min(remaining_ms, self._settings.leave_grace_ms))
+                await self._touch_last(chat.chat_id, presence)
         except Unavailable:
             # Nobody touches the user any more, so the grace runs from the last round.
             log.warning("leave_failed")
+
+    async def _touch_last(self, chat_id: str, presence: Presence) -> None:
+        """Let the grace run from now on, but not past the end of the chat, unless somebody is there on another process.
+
+        In this order: whoever comes while it is being asked either renews the chat in time, or touches the user later.
+        """
+        known_until = await self._queue.present_until(presence.user_id)
+        others = await self._store.connections(chat_id)
+        remaining_ms = await self._store.remaining_ms(chat_id)
+        if remaining_ms is not None:
+            grace_ms = self._settings.leave_grace_ms
+            grace_ms = grace_ms if others else min(remaining_ms, grace_ms)
+            await self._queue.touch_last(presence, grace_ms=grace_ms, known_until=known_until)
 
     def withdraw(self, chat_id: str, participant: Participant, connection_id: str) -> None:
         """Take a connection off a chat's list whose join may have happened, or happen yet, though it has failed."""

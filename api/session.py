@@ -199,7 +199,7 @@ class ChatSession:
         except (ChatError, ChatGone):
             if held:
                 with suppress(Unavailable):  # then the lease runs out
-                    await queue.release(args.user_id, claim_id=claim_id)
+                    await queue.release(args.user_id, claim_id=claim_id, told=False)
             raise
 
     async def _bring_queue_in_step(self, args: UserJoin | SupportJoin, snapshot: Snapshot) -> int | None:

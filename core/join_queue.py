@@ -19,18 +19,21 @@ _SWEEP_AT_ONCE = 100
 
 
 class Waiting(NamedTuple):
-    """A user in the waiting list. `stay` rises with every entry of anybody into the list."""
+    """A user in the waiting list. `stay` rises with every entry of anybody into the list, `place` says who is next."""
 
     user_id: str
     chat_id: str
     stay: int
+    place: int
 
 
 class WaitingList(NamedTuple):
-    """The users whom nobody has claimed, oldest place first, as of a version."""
+    """The users whom nobody has claimed as of a version: all of them, oldest place first, or what has changed."""
 
     version: str
     users: list[Waiting]
+    gone: list[str] | None
+    """Who has left the list, if `users` are only those who have changed; None if they are all."""
 
 
 class Presence(NamedTuple):
@@ -56,6 +59,7 @@ class JoinQueue:
     """
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._redis = redis
         self._settings = settings
         self.keys = Keys(settings.key_prefix)
         self._enqueue = redis.script("queue", "enqueue")
@@ -102,7 +106,7 @@ class JoinQueue:
             raise NotWaiting("This user does not wait.")
 
     async def hold(self, user_id: str, *, chat_id: str, agent_id: str, claim_id: str) -> bool:
-        """Claim a user whom no agent has, as an agent who is about to join the chat.
+        """Claim a user whom no agent has, as an agent who is about to join the chat. Nobody else is told of it.
 
         Returns:
             Whether this claim holds the user now; False when an earlier one of the agent's does, or nobody waits.
@@ -115,9 +119,15 @@ class JoinQueue:
             raise AlreadyClaimed("Another agent has this user.", close=CloseCode.ALREADY_CLAIMED)
         return bool(outcome == b"won")
 
-    async def release(self, user_id: str, *, claim_id: str) -> None:
-        """Give a claimed user back to the queue, at the old place."""
-        await self._release(self.keys.queue, user_id, claim_id, "")
+    async def release(self, user_id: str, *, claim_id: str, told: bool = True) -> None:
+        """Give a claimed user back to the queue, at the old place.
+
+        Args:
+            user_id: of the user.
+            claim_id: as it was claimed.
+            told: whether others could see the claim: then it is a new stay. What `hold` does, nobody sees.
+        """
+        await self._release(self.keys.queue, user_id, claim_id, "" if told else "untold")
 
     async def serve(self, *, user_id: str, chat_id: str) -> None:
         """Take a user whose Support has joined out of the queue."""
@@ -127,12 +137,29 @@ class JoinQueue:
         """Drop everything known of a user: the chat is gone."""
         await self._forget(self.keys.queue, user_id)
 
-    async def touch(self, presences: Iterable[Presence], *, grace_ms: int | None = None) -> None:
+    async def touch(self, presences: Iterable[Presence]) -> None:
         """Say who is connected here. Must be said again before the grace is over."""
-        grace = self._settings.leave_grace_ms if grace_ms is None else grace_ms
         for some in _batches(presences, _TOUCH_AT_ONCE):
             fields = ((p.user_id, p.chat_id, "" if p.place is None else p.place) for p in some)
-            await self._touch(self.keys.queue, grace, *(value for presence in fields for value in presence))
+            arguments = (value for presence in fields for value in presence)
+            await self._touch(self.keys.queue, self._settings.leave_grace_ms, "", *arguments)
+
+    async def present_until(self, user_id: str) -> int | None:
+        """Return until when the user counts as connected (ms of Redis's clock), None if not at all."""
+        until_ms = await self._redis.run("ZSCORE", self.keys.queue.present, user_id)
+        return None if until_ms is None else int(until_ms)
+
+    async def touch_last(self, presence: Presence, *, grace_ms: int, known_until: int | None) -> None:
+        """Say that somebody has just left who was connected here; without effect if the user is back.
+
+        Args:
+            presence: whose last connection is gone.
+            grace_ms: how long the user keeps the place.
+            known_until: `present_until` as it was before anything was read that the grace depends on.
+        """
+        user_id, chat_id, place = presence
+        seen = "none" if known_until is None else known_until
+        await self._touch(self.keys.queue, grace_ms, seen, user_id, chat_id, "" if place is None else place)
 
     async def sweep(self, store: ChatStore) -> None:
         """Forget absent users, and return those whose claim ran out. Any process may do it, at any time."""
@@ -140,8 +167,9 @@ class JoinQueue:
             await self.settle(overdue, store)
 
     async def overdue(self) -> list[Overdue]:
-        """Forget absent users, and find the claims that ran out."""
-        due = await self._sweep(self.keys.queue, _SWEEP_AT_ONCE)
+        """Forget absent users, heal what was lost of an entry, and find the claims that ran out."""
+        settings = self._settings
+        due = await self._sweep(self.keys.queue, _SWEEP_AT_ONCE, settings.leave_grace_ms, settings.claim_lease_ms)
         return [Overdue(*fields) for fields in _batches((value.decode() for value in due), 3)]
 
     async def settle(self, overdue: Overdue, store: ChatStore) -> None:
@@ -159,13 +187,17 @@ class JoinQueue:
             await self._release(self.keys.queue, user_id, claim_id, "overdue")
 
     async def waiting_list(self, *, known_version: str = "") -> WaitingList | None:
-        """Read the waiting list, or None when the known version is the current one."""
+        """Read the waiting list, or what has changed in it since a version; None when nothing has."""
         reply = await self._snapshot(self.keys.queue, known_version)
         if reply is None:
             return None
-        version, *fields = reply
-        users = [Waiting(user.decode(), chat.decode(), int(stay)) for user, chat, stay in _batches(fields, 3)]
-        return WaitingList(version.decode(), users)
+        version, which, *fields = reply
+        entries = [(user.decode(), *rest) for user, *rest in _batches(fields, 4)]
+        users = [
+            Waiting(user, chat.decode(), int(stay), int(float(place))) for user, chat, stay, place in entries if chat
+        ]
+        gone = None if which == b"all" else [user for user, chat, _, _ in entries if not chat]
+        return WaitingList(version.decode(), users, gone)
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:

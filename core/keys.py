@@ -13,6 +13,7 @@
 | live-support:{joins}:stays             | hash    | userId -> number of this stay in the queue, rising      | swept           | queue scripts       |
 | live-support:{joins}:claims            | hash    | userId -> claim id, while claimed                       | swept           | queue scripts       |
 | live-support:{joins}:version           | int     | rises with every change of the waiting list             | kept: one key   | queue scripts       |
+| live-support:{joins}:changes           | stream  | `<version>-<clock>` -> userId: the last 1000 changes of the list | kept: one key | queue scripts  |
 | live-support:{joins}:changed           | channel | a hint that the waiting list changed                    | -               | queue scripts       |
 | live-support:rate:{ADDRESS}            | string  | when the address's bucket is full again (µs)            | by then         | take                |
 | live-support:probe                     | string  | nothing, ever: a write of nothing asks whether writing is possible | -    | refusals            |
@@ -20,6 +21,8 @@
 
 With another `KEY_PREFIX` all of them begin with that one, and the channel is `<prefix>:Join`.
 The braces are part of the name: all keys of one call share a hash tag, so they live in one cluster slot.
+A reader of the waiting list that finds the last change it knows among `changes` reads who has changed since, else the
+whole list. Whatever else agents are to be shown of a user belongs into one more hash by userId, and comes the same way.
 Fields of `meta`: userId, username, tokenHash; joined (the connection of the User's first `Join`); supportId,
 supportUserName, agent (a hash of the Support's token's `sub`); offset (last entry of the log), messages, bytes, micros
 (of the last message); said:CONNECTION:PLACE (the numbers of the connection's last messages: a repeated one is not stored).
@@ -51,6 +54,7 @@ class QueueKeys(NamedTuple):
     stays: str
     claims: str
     version: str
+    changes: str
     changed: str
 
 

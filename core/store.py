@@ -216,6 +216,10 @@ class ChatStore:
         member = f"{participant}:{connection_id}"
         await self._redis.run("ZREM", self.keys.chat(chat_id).connections, member, patience=patience)
 
+    async def connections(self, chat_id: str) -> int:
+        """Count the connections on the chat's list."""
+        return int(await self._redis.run("ZCARD", self.keys.chat(chat_id).connections))
+
 
 class Writer:
     """What one connection says: each message is stored and published once, however often it is sent.

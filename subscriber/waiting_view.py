@@ -1,15 +1,17 @@
 """WaitingView: this process's copy of the waiting list, and each agent's way through it.
 
-The list has a version, and each user's stay in it a number that rises with every entry. So an agent's
-connection needs one number to know what it has shown: whoever has a higher stay is new to it. Restarts, late
-agents and lost publications all end in the same complete list.
+The list has a version, and each user's stay in it a number. What has changed since the known version is read, or the
+whole list where Redis does not know that version. Whoever was not in the list before, or for another stay, has arrived.
+Arrivals are counted here, so an agent's connection needs one number to know what it has shown, and Redis may come back
+with older data. Restarts, late agents and lost publications all end in the same complete list.
 """
 
 import asyncio
-from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import takewhile
+from typing import NamedTuple
 
 from core.hub import Hub
 from core.join_queue import JoinQueue, Waiting, WaitingList
@@ -25,6 +27,13 @@ _APART_SECONDS = 0.05
 _AT_ONCE = 64
 
 
+class Arrival(NamedTuple):
+    """A user's stay in the list, as this process counts them."""
+
+    number: int
+    user: Waiting
+
+
 class WaitingView:
     """The waiting list as this process knows it. A listener of the hub's."""
 
@@ -34,8 +43,10 @@ class WaitingView:
         self._hub = hub
         self._settings = settings
         self._version = ""
-        self._users: dict[str, Waiting] = {}
-        self._by_stay: list[Waiting] = []
+        self._users: dict[str, Arrival] = {}
+        """In the order in which they arrived."""
+        self._arrivals = 0
+        self._backlog: tuple[Arrival, ...] | None = None
         self._feeds: set[Feed] = set()
         self._stale = asyncio.Event()
         self._stale.set()  # nothing is known yet
@@ -108,14 +119,31 @@ class WaitingView:
 
     def _take(self, waiting_list: WaitingList) -> None:
         self._version = waiting_list.version
-        self._users = {user.user_id: user for user in waiting_list.users}
-        self._by_stay = sorted(waiting_list.users, key=_stay)
-        for feed in self._feeds:
-            feed.wake()
+        gone = waiting_list.gone
+        if gone is None:
+            gone = list(self._users.keys() - {user.user_id for user in waiting_list.users})
+        for user_id in gone:
+            self._users.pop(user_id, None)
+        new = [user for user in waiting_list.users if not self._has(user)]
+        for user in sorted(new, key=_stay):
+            self._arrivals += 1
+            self._users.pop(user.user_id, None)  # so that it goes to the end
+            self._users[user.user_id] = Arrival(self._arrivals, user)
+        if new or gone:
+            self._backlog = None
+        if new:
+            for feed in self._feeds:
+                feed.wake()
+
+    def _has(self, user: Waiting) -> bool:
+        known = self._users.get(user.user_id)
+        return known is not None and known.user.stay == user.stay
 
     def open_feed(self, wake: Callable[[], None]) -> "Feed":
         """Begin to show the list to an agent; `wake` is called when there is more."""
-        feed = Feed(self, tuple(self._users.values()), wake)
+        if self._backlog is None:
+            self._backlog = tuple(sorted(self._users.values(), key=_place))
+        feed = Feed(self, self._backlog, self._arrivals, wake)
         self._feeds.add(feed)
         return feed
 
@@ -123,40 +151,44 @@ class WaitingView:
         """Stop showing it."""
         self._feeds.discard(feed)
 
-    def is_waiting(self, user: Waiting) -> bool:
+    def is_waiting(self, arrival: Arrival) -> bool:
         """Whether the user is still in this same stay."""
-        return self._users.get(user.user_id) == user
+        return self._users.get(arrival.user.user_id) is arrival
 
-    def after(self, stay: int) -> list[Waiting]:
-        """Who entered after a stay, in that order."""
-        return self._by_stay[bisect_right(self._by_stay, stay, key=_stay) :]
+    def after(self, number: int) -> list[Arrival]:
+        """Who arrived after an arrival, in that order."""
+        return list(takewhile(lambda arrival: arrival.number > number, reversed(self._users.values())))[::-1]
 
 
 class Feed:
     """One agent's way through the list: first all who wait, oldest place first, then whoever comes."""
 
-    def __init__(self, view: WaitingView, backlog: tuple[Waiting, ...], wake: Callable[[], None]) -> None:
+    def __init__(self, view: WaitingView, backlog: tuple[Arrival, ...], shown: int, wake: Callable[[], None]) -> None:
         self.wake = wake
         self._view = view
         self._pending = deque(backlog)
-        self._shown = max((user.stay for user in backlog), default=0)
+        self._shown = shown
 
     def take(self) -> list[bytes]:
         """Return the next frames; none when everything is shown."""
         frames: list[bytes] = []
         while len(frames) < _AT_ONCE and (self._pending or self._advance()):
-            user = self._pending.popleft()
+            arrival = self._pending.popleft()
             # Who was claimed since is not shown, and who came back is shown for the new stay.
-            if self._view.is_waiting(user):
-                frames.append(encode(JoinRequest(user_id=user.user_id, chat_id=user.chat_id)))
+            if self._view.is_waiting(arrival):
+                frames.append(encode(JoinRequest(user_id=arrival.user.user_id, chat_id=arrival.user.chat_id)))
         return frames
 
     def _advance(self) -> bool:
         self._pending.extend(self._view.after(self._shown))
         if self._pending:
-            self._shown = self._pending[-1].stay
+            self._shown = self._pending[-1].number
         return bool(self._pending)
 
 
 def _stay(user: Waiting) -> int:
     return user.stay
+
+
+def _place(arrival: Arrival) -> tuple[int, str]:
+    return arrival.user.place, arrival.user.user_id

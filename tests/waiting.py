@@ -6,6 +6,8 @@ from core.join_queue import JoinQueue, Waiting
 from tests.chats import hex_id
 from tests.keys import KEYS
 
+Kept = dict[bytes, bytes]
+
 NIKA, ANA, LEO = (hex_id(number) for number in range(1, 4))
 
 
@@ -44,6 +46,11 @@ async def version(queue: JoinQueue) -> str:
     return waiting_list.version
 
 
+def number_of(version: str) -> int:
+    """What of a version rises."""
+    return int(version.partition("-")[0])
+
+
 async def end_lease(redis: Redis, user_id: str) -> None:
     """Do as if the lease of a user's claim were over."""
     assert await redis.zadd(KEYS.queue.leases, {user_id: 1}, xx=True, ch=True) == 1, "the user is not claimed"
@@ -52,3 +59,41 @@ async def end_lease(redis: Redis, user_id: str) -> None:
 async def end_grace(redis: Redis, user_id: str) -> None:
     """Do as if no process had touched a user for the grace."""
     assert await redis.zadd(KEYS.queue.present, {user_id: 1}, xx=True, ch=True) == 1, "the user is not known"
+
+
+class Reader:
+    """Follows the waiting list as a Subscriber does: by what has changed, where that is told."""
+
+    def __init__(self, queue: JoinQueue) -> None:
+        self._queue = queue
+        self._version = ""
+        self._users: dict[str, Waiting] = {}
+        self.whole_readings = 0
+
+    async def read(self) -> list[Waiting]:
+        """What the list is by now, in its order."""
+        reading = await self._queue.waiting_list(known_version=self._version)
+        if reading is not None:
+            self._version = reading.version
+            if reading.gone is None:
+                self.whole_readings += 1
+                self._users = {}
+            for user_id in reading.gone or []:
+                self._users.pop(user_id, None)
+            self._users |= {user.user_id: user for user in reading.users}
+        return sorted(self._users.values(), key=lambda user: (user.place, user.user_id))
+
+
+async def keep(client: Redis) -> Kept:
+    """What Redis holds of the queue, to `bring_back` as after a failover; the client must answer bytes."""
+    keys = [key.encode() for key in KEYS.queue[:-1]]
+    return {key: value for key in keys if (value := await client.dump(key)) is not None}
+
+
+async def bring_back(client: Redis, kept: Kept) -> None:
+    """Let Redis hold what it held, in one step."""
+    async with client.pipeline(transaction=True) as pipeline:
+        pipeline.delete(*KEYS.queue[:-1])
+        for key, value in kept.items():
+            pipeline.restore(key, 0, value)
+        await pipeline.execute()

@@ -5,7 +5,8 @@
 local user = ARGV[1]
 local place = redis.call('ZSCORE', KEYS[1], user)
 if not place then
-  if redis.call('HEXISTS', KEYS[4], user) == 1 then return 0 end
+  -- Whose place was lost has still a stay.
+  if redis.call('HEXISTS', KEYS[4], user) == 1 and redis.call('HEXISTS', KEYS[5], user) == 0 then return 0 end
   if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[6]) then return false end
   place = whole(now_us())
   enter(user, place)

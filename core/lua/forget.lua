@@ -1,4 +1,5 @@
 -- The chat is gone: nothing of the user stays.
 -- ARGV  1 userId
 
-if forget(ARGV[1]) then changed() end
+forget(ARGV[1])
+publish()

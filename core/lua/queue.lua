@@ -1,16 +1,40 @@
 -- Put in front of the scripts of the join queue.
--- KEYS  1 waiting  2 leases  3 present  4 chats  5 stays  6 claims  7 version  8 changed (a channel)
+-- KEYS  1 waiting  2 leases  3 present  4 chats  5 stays  6 claims  7 version  8 changes  9 changed (a channel)
 
--- The version starts at the clock, so that it never takes an old value again after the data was lost.
-local function next_version()
-  if redis.call('EXISTS', KEYS[7]) == 0 then
-    redis.call('SET', KEYS[7], whole(now_us()))
-  end
-  return whole(redis.call('INCR', KEYS[7]))
+-- `changes` is a stream of who has changed, oldest first: `<version>-<clock>` -> userId. A reader who finds there the
+-- last change that it knows needs only what came later; any other one reads the whole list. So the stream may be cut,
+-- lost, or older than what was read from it: no number that comes again is taken for the same change, since the clock
+-- is part of its name.
+local MOST_CHANGES = 1000
+
+-- The last change, or '' when there is none. A release that knows no stream changes the list without it: then `version`
+-- is another one than that of the last change, and what the stream holds has a gap.
+local function last_change()
+  local last = redis.call('XREVRANGE', KEYS[8], '+', '-', 'COUNT', 1)[1]
+  return last and last[1] or ''
 end
 
-local function changed()
-  redis.call('PUBLISH', KEYS[8], next_version())
+local function version_of(change)
+  return string.match(change, '^%d+') or '0'
+end
+
+local published
+
+-- Note that a user has changed; returns the version. It is never lower than the clock: after a loss of data it is higher
+-- than what was lost. Nor does it fall when the clock is set back.
+local function note(user)
+  local version, last = redis.call('GET', KEYS[7]) or '0', version_of(last_change())
+  if version ~= last then redis.call('DEL', KEYS[8]) end
+  published = whole(math.max(now_us(), (tonumber(version) or 0) + 1, tonumber(last) + 1))
+  redis.call('SET', KEYS[7], published)
+  local change = published .. '-' .. whole(now_us())
+  redis.call('XADD', KEYS[8], 'MAXLEN', MOST_CHANGES, change, 'user', user)
+  return published
+end
+
+-- Tell whoever reads the list, once a script, if anything was noted.
+local function publish()
+  if published then redis.call('PUBLISH', KEYS[9], published) end
 end
 
 local function present(user, grace_ms)
@@ -20,7 +44,7 @@ end
 -- Enter the list at a place. The stay tells agents' connections a return from what they have shown.
 local function enter(user, place)
   redis.call('ZADD', KEYS[1], place, user)
-  redis.call('HSET', KEYS[5], user, next_version())
+  redis.call('HSET', KEYS[5], user, note(user))
 end
 
 local function end_claim(user)
@@ -28,15 +52,16 @@ local function end_claim(user)
   redis.call('HDEL', KEYS[6], user)
 end
 
--- Leave the list. Returns whether the user was in it.
+-- Leave the list.
 local function leave(user)
   end_claim(user)
-  redis.call('HDEL', KEYS[5], user)
-  return redis.call('ZREM', KEYS[1], user) == 1
+  -- Both, of which one may have been lost: readers may have the user all the same.
+  local stayed, waited = redis.call('HDEL', KEYS[5], user), redis.call('ZREM', KEYS[1], user)
+  if stayed == 1 or waited == 1 then note(user) end
 end
 
 local function forget(user)
   redis.call('ZREM', KEYS[3], user)
   redis.call('HDEL', KEYS[4], user)
-  return leave(user)
+  leave(user)
 end

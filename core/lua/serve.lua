@@ -4,4 +4,5 @@
 local user = ARGV[1]
 redis.call('HSET', KEYS[4], user, ARGV[2])
 present(user, tonumber(ARGV[3]))
-if leave(user) then changed() end
+leave(user)
+publish()

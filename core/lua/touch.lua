@@ -1,18 +1,32 @@
--- A process says who is connected to it. This repairs whatever a crash or an outage left undone: a user who
--- waits but is not known enters again at the old place, one who has an agent leaves the list.
--- ARGV  1 grace in ms, then for each user: userId, chatId, place while waiting, else ''
+-- A process says who is connected to it. This repairs whatever a crash, an outage or a loss of keys left undone: who
+-- waits but is not in the list enters again at the old place, who has an agent leaves it.
+-- ARGV  1 grace in ms  2 '', or `present` as it was for the only user when this was decided ('none': not there): if
+--       somebody has touched since, nothing is done  then for each user: userId, chatId, place while waiting, else ''
 
-local moved = false
-for index = 2, #ARGV, 3 do
-  local user, chat, place = ARGV[index], ARGV[index + 1], ARGV[index + 2]
-  local known = redis.call('HEXISTS', KEYS[4], user) == 1
-  if not known then redis.call('HSET', KEYS[4], user, chat) end
-  if place == '' then
-    moved = leave(user) or moved
-  elseif not known then
-    enter(user, place)
-    moved = true
-  end
-  present(user, tonumber(ARGV[1]))
+if ARGV[2] ~= '' and ARGV[2] ~= (redis.call('ZSCORE', KEYS[3], ARGV[3]) or 'none') then return end
+
+local users, times, until_ms = {}, {}, whole(now_us() / 1000 + ARGV[1])
+for index = 3, #ARGV, 3 do
+  users[#users + 1] = ARGV[index]
+  times[#times + 1] = until_ms
+  times[#times + 1] = ARGV[index]
 end
-if moved then changed() end
+local chats = redis.call('HMGET', KEYS[4], unpack(users))
+local stays = redis.call('HMGET', KEYS[5], unpack(users))
+local places = redis.call('ZMSCORE', KEYS[1], unpack(users))
+redis.call('ZADD', KEYS[3], unpack(times))
+for number, user in ipairs(users) do
+  local known, listed, place = chats[number], places[number], ARGV[3 * number + 2]
+  if not known then redis.call('HSET', KEYS[4], user, ARGV[3 * number + 1]) end
+  if place == '' then
+    if listed or stays[number] then leave(user) end
+  elseif not listed then
+    -- Who is known and has no stay has an agent, of whom the process has not heard yet.
+    if not known or stays[number] then enter(user, place) end
+  elseif not stays[number] then
+    enter(user, listed)
+  elseif not known then
+    note(user) -- nobody could be shown the user
+  end
+end
+publish()

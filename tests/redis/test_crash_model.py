@@ -63,6 +63,8 @@ class CrashMachine(Machine):
         self.count = 0
         self.processes: list[dict[str, Live]] = [{} for _ in range(PROCESSES)]
         self.joining: list[Joining] = []
+        self.leaving: list[tuple[int, Presence, int | None, int]] = []
+        """Processes whose last connection in a chat is gone, and what they have still to tell the queue."""
         self.found: list[Overdue] = []
         self.supports: dict[str, str] = {}
         """Who has joined each chat: the first one, for ever."""
@@ -138,6 +140,7 @@ class CrashMachine(Machine):
     def dies(self, process: int) -> None:
         self.processes[process] = {}
         self.joining = [join for join in self.joining if join.process != process]
+        self.leaving = [leaving for leaving in self.leaving if leaving[0] != process]
 
     @rule(process=processes)
     def hears(self, process: int) -> None:
@@ -168,9 +171,18 @@ class CrashMachine(Machine):
         self.run(self.store.leave(chat.chat_id, participant, connection))
         if not live.members:
             del self.processes[process][chat.chat_id]
-            remaining_ms = self.run(self.store.remaining_ms(chat.chat_id))
-            if live.presence and remaining_ms is not None:
-                self.run(self.queue.touch([live.presence], grace_ms=remaining_ms))
+            if live.presence:
+                known_until = self.run(self.queue.present_until(chat.user_id))
+                remaining_ms = self.run(self.store.remaining_ms(chat.chat_id))
+                if remaining_ms is not None:
+                    self.leaving.append((process, live.presence, known_until, remaining_ms))
+
+    @precondition(lambda self: self.leaving)
+    @rule(which=st.integers(0, 9))
+    def a_leaving_goes_on(self, which: int) -> None:
+        """However late: whoever is back meanwhile is not to suffer."""
+        _, presence, known_until, remaining_ms = self.leaving.pop(which % len(self.leaving))
+        self.run(self.queue.touch_last(presence, grace_ms=remaining_ms, known_until=known_until))
 
     # Agents.
 
@@ -226,6 +238,8 @@ class CrashMachine(Machine):
         """Whoever is still there takes its rounds, and as much time passes as anybody may take."""
         while self.joining:
             self.join_goes_on(0)
+        while self.leaving:
+            self.a_leaving_goes_on(0)
         for process in range(PROCESSES):
             self.hears(process)
             self.touches(process)

@@ -34,7 +34,7 @@ _ROW = re.compile(r"^\| (\S+) +\| (\S+) +\|", re.MULTILINE)
 _ARGUMENT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _PUBLISHING = {"PUBLISH", "SPUBLISH", "SUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "SUNSUBSCRIBE"}
 
-KEPT = {"live-support:{joins}:version"}
+KEPT = {"live-support:{joins}:version", "live-support:{joins}:changes"}
 """The only key without an end that remains when everybody has gone."""
 
 

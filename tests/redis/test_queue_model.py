@@ -8,12 +8,12 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from core.join_queue import Overdue, Presence
+from core.join_queue import Overdue, Presence, Waiting
 from schemas.errors import AlreadyClaimed, NotWaiting
 from tests.chats import Chat
 from tests.keys import KEYS
 from tests.redis.machines import Machine, check_queue_keys, run_machine
-from tests.waiting import end_grace, end_lease
+from tests.waiting import Reader, end_grace, end_lease, number_of
 
 
 @dataclass
@@ -63,6 +63,8 @@ class QueueMachine(Machine):
         self.shown: list[tuple[str, int]] = []
         self.version = 0
         self.last_stay = 0
+        self.reader = Reader(self.queue)
+        self.followed: list[Waiting] = []
         self.found: list[Overdue] = []
         """What a sweeper has found and not dealt with yet."""
 
@@ -126,6 +128,30 @@ class QueueMachine(Machine):
         self.run(self.queue.release(user.chat.user_id, claim_id=claimant))
         if user.claim == claimant:
             user.enter()
+
+    @rule(number=users)
+    def the_chat_refuses_an_agent(self, number: int) -> None:
+        """Who had to hold the user to be told so: no one else is to see any of it."""
+        user = self.users[number]
+        ids = {"chat_id": user.chat.chat_id, "agent_id": "agent", "claim_id": "agent:1"}
+        before = self.run(self.queue.waiting_list())
+        try:
+            held = self.run(self.queue.hold(user.chat.user_id, **ids))
+        except AlreadyClaimed:
+            assert user.claim
+            assert not user.lease_is_over
+            return
+        assert held == bool(user.waiting)
+        assert self.run(self.reader.read()) == self.followed or user.claim
+        if held:
+            self.run(self.queue.release(user.chat.user_id, claim_id="agent:1", told=False))
+        if user.claim:
+            user.enter()  # the lease was over
+        else:
+            after = self.run(self.queue.waiting_list())
+            assert before is not None
+            assert after is not None
+            assert after.users == before.users
 
     @rule(number=users, how=st.sampled_from(["serve", "forget"]))
     def ends(self, number: int, how: str) -> None:
@@ -233,7 +259,10 @@ class QueueMachine(Machine):
             user.entered = False
         self.last_stay = max([self.last_stay, *stays.values()])
 
-        version = int(waiting_list.version)
+        self.followed = self.run(self.reader.read())
+        assert self.followed == waiting_list.users
+
+        version = number_of(waiting_list.version)
         assert version > self.version if shown != self.shown else version >= self.version
         self.shown, self.version = shown, version
 

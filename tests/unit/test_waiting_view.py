@@ -32,7 +32,7 @@ class Queue:
         await self.may_answer.wait()
         if self.away:
             raise Unavailable("away")
-        return None if known_version == str(self.version) else WaitingList(str(self.version), list(self.users))
+        return None if known_version == str(self.version) else WaitingList(str(self.version), list(self.users), None)
 
 
 class List:
@@ -47,7 +47,9 @@ class List:
     async def becomes(self, *users: tuple[str, int]) -> None:
         """Let the list be these users, each with a stay."""
         self.queue.version += 1
-        self.queue.users = [Waiting(user_id, f"chat of {user_id}", stay) for user_id, stay in users]
+        self.queue.users = [
+            Waiting(user_id, f"chat of {user_id}", stay, place) for place, (user_id, stay) in enumerate(users)
+        ]
         await self.view.refresh()
 
     def agent(self) -> Feed:

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from api.app import create_app
 from core.settings import Settings
 from tests.conversation import refusal, say, shown_next, talk_in
+from tests.keys import KEYS
 from tests.support import (
     UNIT,
     Service,
@@ -29,8 +30,8 @@ pytestmark = pytest.mark.given(chat_ttl_seconds=TTL, idle_seconds=LONG, leave_gr
 
 
 async def keys(redis: Redis) -> set[str]:
-    """Every key of ours but the one that is kept."""
-    return {key async for key in redis.scan_iter(match="live-support:*")} - {"live-support:{joins}:version"}
+    """Every key of ours but those that are kept."""
+    return {key async for key in redis.scan_iter(match="live-support:*")} - {KEYS.queue.version, KEYS.queue.changes}
 
 
 # A chat expires.

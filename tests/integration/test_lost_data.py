@@ -1,0 +1,77 @@
+"""What agents who stay connected are shown when Redis comes back with older data, or loses some."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from live_support_client import ChatClient, JoinsClient
+from tests.keys import KEYS
+from tests.people import Agent, hear, hear_some, request_of, shown_next, waiting_user
+from tests.support import UNIT, eventually
+from tests.waiting import bring_back, keep
+
+LONG = 6000 * UNIT
+"""Far longer than any test waits."""
+
+pytestmark = pytest.mark.given(leave_grace_seconds=4 * UNIT, claim_lease_seconds=LONG)
+
+
+@pytest.fixture
+async def client_of_bytes(redis_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(redis_url) as client:
+        yield client
+
+
+async def come_and_go(client: ChatClient, redis: Redis, joins: JoinsClient, count: int) -> None:
+    """Let users come one after the other, and be forgotten."""
+    for _ in range(count):
+        async with waiting_user(client) as user:
+            assert await hear(joins) == user
+
+        async def forgotten(user_id: str = user.user_id) -> bool:
+            return await redis.zscore(KEYS.queue.waiting, user_id) is None
+
+        await eventually(forgotten)
+
+
+@pytest.mark.parametrize("lost", ["version", "queue"])
+async def test_new_users_are_shown_after_redis_came_back_with_older_data(
+    client: ChatClient, agent: Agent, redis: Redis, client_of_bytes: Redis, lost: str
+) -> None:
+    async with waiting_user(client) as user, agent() as joins:
+        assert await hear(joins) == user
+        kept = await keep(client_of_bytes)
+        await come_and_go(client, redis, joins, 4)
+        if lost == "version":
+            await client_of_bytes.restore(KEYS.queue.version, 0, kept[KEYS.queue.version.encode()], replace=True)
+        else:
+            await bring_back(client_of_bytes, kept)
+        for _ in range(6):  # and who waits all the time is not shown again
+            await shown_next(client, joins)
+
+
+async def test_who_came_back_with_older_data_is_shown_again(
+    client: ChatClient, agent: Agent, client_of_bytes: Redis
+) -> None:
+    async with waiting_user(client) as user, agent() as joins, agent() as claimant:
+        assert await hear(joins) == await hear(claimant) == user
+        kept = await keep(client_of_bytes)
+        await claimant.claim(user)
+        await shown_next(client, joins)  # so by now the claim is known
+        await bring_back(client_of_bytes, kept)
+        assert await hear(joins) == user
+        async with agent() as late:
+            assert await hear(late) == user
+        await joins.claim(user)
+
+
+async def test_users_are_shown_after_redis_lost_everything(
+    client: ChatClient, joins: JoinsClient, redis: Redis
+) -> None:
+    users = [await client.register(f"User {number}") for number in range(3)]
+    async with client.chat(users[0]), client.chat(users[1]), client.chat(users[2]):
+        assert await hear_some(joins, 3) == [request_of(user) for user in users]
+    await redis.flushall()
+    for _ in range(3):
+        await shown_next(client, joins)

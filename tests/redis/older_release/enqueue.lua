@@ -1,0 +1,16 @@
+-- Let a user wait, and publish the join request. Repeated while the user waits, it only returns the place.
+-- ARGV  1 userId  2 chatId  3 join request as JSON  4 the channel Join  5 grace in ms  6 most waiting users
+-- Returns the place in the queue as µs, 0 when an agent has joined meanwhile, or nil when the queue is full.
+
+local user = ARGV[1]
+local place = redis.call('ZSCORE', KEYS[1], user)
+if not place then
+  if redis.call('HEXISTS', KEYS[4], user) == 1 then return 0 end
+  if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[6]) then return false end
+  place = whole(now_us())
+  enter(user, place)
+  redis.call('HSET', KEYS[4], user, ARGV[2])
+  redis.call('PUBLISH', ARGV[4], ARGV[3])
+end
+present(user, tonumber(ARGV[5]))
+return tonumber(place)

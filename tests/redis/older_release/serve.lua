@@ -1,0 +1,7 @@
+-- A Support has joined: the user leaves the list, but is remembered as served while somebody is in the chat.
+-- ARGV  1 userId  2 chatId  3 grace in ms
+
+local user = ARGV[1]
+redis.call('HSET', KEYS[4], user, ARGV[2])
+present(user, tonumber(ARGV[3]))
+if leave(user) then changed() end
