@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conversation import Talk, refusal, say
+from tests.conversation import Talk, refusal, say, shown_next
 from tests.support import UNIT, Frame, Service, Socket, User, agent, eventually, user_in_chat
 from tests.tokens import OTHER_SECRET, SECRET, as_browser, bearer, make_token
 
@@ -141,16 +141,32 @@ async def test_a_claim_whose_lease_is_over_holds_nobody(chat_server: Service, su
             await joined(socket, user)
 
 
-async def test_a_join_that_fails_claims_nobody(chat_server: Service, subscriber_service: Service) -> None:
-    async with user_in_chat(chat_server) as (user, _), agent(subscriber_service, **VIKA) as joins:
-        assert await joins.receive() == user.request
-        async with user.chat(chat_server, **ANA) as socket:
-            # Without a name the join is refused, after the user was held for it.
-            await socket.send(user.support_join(supportUserName=None))
-            assert (await socket.receive())["args"]["code"] == "invalid"
-        assert await joins.receive() == user.request  # held and given back
+REFUSED: dict[str, dict[str, Any]] = {
+    "without a name": {"supportUserName": None},
+    "with an empty name": {"supportUserName": ""},
+    "with a name of nothing": {"supportUserName": "  "},
+    "another user": {"userId": "0" * 32},
+    "a Support whom the chat does not have": {"supportId": "0" * 32},
+}
+
+
+@pytest.mark.parametrize("attempt", REFUSED.values(), ids=REFUSED.keys())
+async def test_a_join_that_is_refused_changes_nothing_that_others_see(
+    chat_server: Service, subscriber_service: Service, attempt: Frame
+) -> None:
+    async with user_in_chat(chat_server) as (user, user_socket), agent(subscriber_service, **VIKA) as vika:
+        assert await vika.receive() == user.request
+        for _ in range(3):
+            async with user.chat(chat_server, **ANA) as socket:
+                await socket.send(user.support_join(**attempt))
+                assert (await socket.receive())["type"] == "Error"
+        await shown_next(chat_server, vika)
+        async with agent(subscriber_service, **ANA) as ana:
+            assert await ana.receive() == user.request
+        await vika.send(user.userId)
         async with user.chat(chat_server, **VIKA) as socket:
-            await joined(socket, user)
+            support = await joined(socket, user)
+        assert (await user_socket.receive())["args"] == support
 
 
 async def test_an_agent_cannot_hold_a_user_through_another_chat(
