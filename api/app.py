@@ -9,7 +9,7 @@ from api import channels
 from api.chat import chat
 from api.live_chats import LiveChats
 from api.session import Services
-from api.users import Registrar, create_user, register_user
+from api.users import Registrar, create_user, register_no_name, register_user
 from core.auth import AgentAuth
 from core.drain import Drain
 from core.hub import Hub
@@ -27,13 +27,14 @@ def create_app(settings: Settings) -> Litestar:
     hub = Hub(redis, settings)
     store, queue = ChatStore(redis, settings), JoinQueue(redis, settings)
     chats = LiveChats(store, queue, hub, settings)
+    registrar = Registrar(store, AddressRate(redis, settings.join_rate, store.keys))
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with chats.running():
             yield
 
-    return build_service(
+    app = build_service(
         name="ChatServer",
         key=channels.SERVER,
         description="Registers users, and carries the chat between a User and a Support.",
@@ -42,12 +43,14 @@ def create_app(settings: Settings) -> Litestar:
         redis=redis,
         hub=hub,
         drain=Drain(settings.limits, chats.catch_up),
-        route_handlers=[register_user, create_user, chat],
+        route_handlers=[register_user, register_no_name, create_user, chat],
         dependencies={
             "services": Services(store, queue, chats),
             "auth": AgentAuth.of(settings),
-            "registrar": Registrar(store, AddressRate(redis, settings.join_rate, store.keys)),
+            "registrar": registrar,
         },
         lifespan=lifespan,
         channels=channels.CHANNELS,
     )
+    app.state.registrar = registrar
+    return app

@@ -1,4 +1,7 @@
-"""Registration over HTTP (PROTOCOL section 2): opens a chat. Nobody waits until the WebSocket `Join`."""
+"""Registration over HTTP (PROTOCOL section 2): opens a chat. Nobody waits until the WebSocket `Join`.
+
+The rate of the address is taken before anything of a request is read, so what is refused counts, too.
+"""
 
 import secrets
 from typing import Annotated, Any
@@ -18,6 +21,7 @@ from core.problems import DocumentedOperation, problems
 from core.rate import AddressRate
 from core.refusal_log import Refusal, refused
 from core.store import ChatStore
+from schemas.codec import decode_new_user
 from schemas.errors import InvalidContent, RateLimited
 from schemas.examples import REGISTERED_USER
 from schemas.messages import NewUser, RegisteredUser, RegisteredUserWithToken
@@ -31,6 +35,10 @@ _USER_NAME = PathParameter(
     schema_extra={"min_length": 1, "max_length": NAME_MAX},
 )
 _Request = Request[Any, Any, Any]
+_Connection = ASGIConnection[Any, Any, Any, Any]
+# How browsers, old ones too, say that nobody has asked for the page yet.
+_PURPOSES = ("sec-purpose", "purpose", "x-purpose", "x-moz")
+_NOT_YET = ("prefetch", "prerender", "preview")
 
 
 class Registrar:
@@ -40,22 +48,52 @@ class Registrar:
         self._store = store
         self._rate = rate
 
-    async def register(self, request: _Request, username: str, *, token: str | None = None) -> RegisteredUser:
+    async def admit(self, address: str) -> None:
+        """Count a request to its address.
+
+        Raises:
+            RateLimited: the address registers too often.
+            Unavailable: Redis gives no definite answer.
+        """
+        if retry_after_ms := await self._rate.take(address):
+            refused(Refusal.REGISTRATIONS)
+            raise RateLimited("Too many registrations from your address.", retry_after_ms=retry_after_ms)
+
+    async def register(self, username: str, *, token: str | None = None) -> RegisteredUser:
         """Open a chat for a user.
 
         Raises:
             InvalidContent: the name is not allowed.
-            RateLimited: the address registers too often.
             Unavailable: Redis gives no definite answer.
         """
         username = clean_name(username)
-        address = request.client.host if request.client else ""
-        if retry_after_ms := await self._rate.take(address):
-            refused(Refusal.REGISTRATIONS)
-            raise RateLimited("Too many registrations from your address.", retry_after_ms=retry_after_ms)
         user = RegisteredUser(user_id=secrets.token_hex(16), username=username, chat_id=secrets.token_hex(16))
         await self._store.open(user.chat_id, user_id=user.user_id, username=username, token=token)
         return user
+
+
+# Guards, because they come before the body; coroutines, because a plain one runs in a thread. They get no
+# dependencies, so the registrar is in the app's state as well.
+
+
+async def _within_rate(connection: _Connection, _: BaseRouteHandler) -> None:
+    registrar: Registrar = connection.app.state.registrar
+    await registrar.admit(connection.client.host if connection.client else "")
+
+
+async def _for_a_person(connection: _Connection, _: BaseRouteHandler) -> None:
+    if any(word in connection.headers.get(name, "").lower() for name in _PURPOSES for word in _NOT_YET):
+        refused(Refusal.PREFETCH)
+        raise PermissionDeniedException("Prefetch requests are refused.")
+    if is_cross_site(connection):
+        refused(Refusal.CROSS_SITE)
+        raise PermissionDeniedException("Registering is not for links and images of other sites.")
+
+
+async def _json_only(connection: _Connection, _: BaseRouteHandler) -> None:
+    # The types that a browser's form can send need no CORS preflight.
+    if connection.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException("Content-Type must be application/json.", status_code=415)
 
 
 @get(
@@ -65,6 +103,7 @@ class Registrar:
     summary="Register a user",
     response_description="The user may now chat.",
     response_headers=[_NO_STORE],
+    guards=[_for_a_person, _within_rate],
     responses=problems(400, 403, 429, 503),
     operation_class=DocumentedOperation,
 )
@@ -74,28 +113,37 @@ async def register_user(
     registrar: NamedDependency[Registrar],
 ) -> RegisteredUser:
     """Register a user: the seed's step 1."""
-    if "prefetch" in request.headers.get("sec-purpose", ""):
-        refused(Refusal.PREFETCH)
-        raise PermissionDeniedException("Registering is not for prefetching.")
-    if is_cross_site(request):
-        refused(Refusal.CROSS_SITE)
-        raise PermissionDeniedException("Registering is not for links and images of other sites.")
-    return await registrar.register(request, _name_in(request))
+    return await registrar.register(_name_in(request))
+
+
+@get(
+    "/user/join",
+    response_headers=[_NO_STORE],
+    guards=[_for_a_person, _within_rate],
+    include_in_schema=False,
+)
+async def register_no_name(request: _Request, registrar: NamedDependency[Registrar]) -> RegisteredUser:
+    """Take what the other route does not match: no name, and one of escaped slashes only."""
+    return await registrar.register(_name_in(request))
 
 
 def _name_in(request: _Request) -> str:
     """Take the name from the path as it was sent: the decoded path has lost what was escaped and what was not."""
     raw = request.scope["raw_path"].partition(b"/user/join/")[2]
+    if b"/" in raw:
+        raise InvalidContent("A slash in a name must be escaped, as %2F.")
     try:
         return unquote_to_bytes(raw).decode("utf-8")
     except UnicodeDecodeError:
-        raise InvalidContent("A name is UTF-8.") from None
+        raise InvalidContent("A name must be UTF-8.") from None
 
 
-def _json_only(request: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    # The types that a browser's form can send need no CORS preflight.
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException("The body is to be application/json.", status_code=415)
+class _NewUserRequest(_Request):
+    """A request whose body is decoded as the frames of a chat are."""
+
+    async def json(self) -> NewUser:
+        """Decode the body."""
+        return decode_new_user(await self.body())
 
 
 @post(
@@ -105,14 +153,13 @@ def _json_only(request: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler)
     summary="Register a user, with a token",
     response_description="The user may now chat, with the token.",
     response_headers=[_NO_STORE],
-    guards=[_json_only],
+    request_class=_NewUserRequest,
+    guards=[_json_only, _within_rate],
     responses=problems(400, 403, 413, 415, 429, 503),
     operation_class=DocumentedOperation,
 )
-async def create_user(
-    request: _Request, data: JSONBody[NewUser], registrar: NamedDependency[Registrar]
-) -> RegisteredUserWithToken:
+async def create_user(data: JSONBody[NewUser], registrar: NamedDependency[Registrar]) -> RegisteredUserWithToken:
     """Register a user whose chat is opened by a secret token as well: what new clients should use."""
     token = secrets.token_urlsafe(24)
-    user = await registrar.register(request, data.username, token=token)
+    user = await registrar.register(data.username, token=token)
     return RegisteredUserWithToken(user_id=user.user_id, username=user.username, chat_id=user.chat_id, token=token)

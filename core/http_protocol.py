@@ -30,6 +30,11 @@ _REFUSED_SECONDS = 1.0
 # uvicorn's WebSocket class parses a head anew, and takes no more.
 _HEADERS_MAX = 100
 _LINE_BYTES = 8000
+# Room for the longest name, escaped and decomposed: unescaping is slow.
+_URL_BYTES = 4096
+# Headers of a handshake that are parsed item by item, which is slow, too. A browser sends some five items.
+_LISTS = frozenset({b"connection", b"upgrade", b"sec-websocket-extensions", b"sec-websocket-protocol"})
+_LISTED_MAX = 100
 
 
 def http_protocol(settings: Settings) -> type[HttpToolsProtocol]:
@@ -140,7 +145,8 @@ class HttpProtocol(HttpToolsProtocol):
             len(self.url) + sum(sizes) > self.limits.head_bytes
             or len(sizes) > _HEADERS_MAX
             or max(sizes, default=0) > _LINE_BYTES
-            or len(self.url) > _LINE_BYTES
+            or len(self.url) > _URL_BYTES
+            or self._listed() > _LISTED_MAX
         ):
             return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         # Browsers do not send a request before the answer to the last one.
@@ -148,6 +154,9 @@ class HttpProtocol(HttpToolsProtocol):
             refused(Refusal.REQUESTS_IN_A_ROW)
             return HTTPStatus.SERVICE_UNAVAILABLE
         return None
+
+    def _listed(self) -> int:
+        return sum(value.count(b",") + value.count(b";") for name, value in self.headers if name in _LISTS)
 
     @property
     def _peer_is_proxy(self) -> bool:

@@ -122,4 +122,4 @@ def is_cross_site(request: ASGIConnection[Any, Any, Any, Any]) -> bool:
 
     A request with an `Origin` is the guard's business: an allowed page may be of another site.
     """
-    return request.headers.get("sec-fetch-site") == "cross-site" and "origin" not in request.headers
+    return request.headers.get("sec-fetch-site", "").strip().lower() == "cross-site" and "origin" not in request.headers

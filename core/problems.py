@@ -6,7 +6,7 @@ from math import ceil
 from typing import Any
 
 import structlog
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example, OpenAPIHeader, OpenAPIResponse, OpenAPIType, Operation, Schema
 from litestar.plugins.problem_details import (
@@ -15,14 +15,20 @@ from litestar.plugins.problem_details import (
     ProblemDetailsPlugin,
 )
 
-from schemas.errors import ChatError, ErrorCode, InvalidContent, RateLimited, TooLarge, Unavailable
-from schemas.messages import Problem
+from schemas.errors import ChatError, InvalidContent, InvalidFrame, RateLimited, TooLarge, Unavailable
+from schemas.messages import Problem, ProblemCode
 
 log = structlog.get_logger()
 
-_STATUS = {InvalidContent: 400, TooLarge: 400, RateLimited: 429, Unavailable: 503}
+_STATUS = {InvalidContent: 400, InvalidFrame: 400, TooLarge: 400, RateLimited: 429, Unavailable: 503}
 _RETRY_AFTER = (429, 503)
-_CODES: dict[int, ErrorCode] = {403: "forbidden", 413: "too_large", 429: "rate_limited"}
+_CODES: dict[int, ProblemCode] = {
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    429: "rate_limited",
+}
 _DOCUMENTED: dict[int, tuple[str, dict[str, str]]] = {
     400: (
         "The name or the body is not allowed.",
@@ -39,7 +45,7 @@ _DOCUMENTED: dict[int, tuple[str, dict[str, str]]] = {
     ),
     415: (
         "The body is not said to be JSON.",
-        {"detail": "The body is to be application/json.", "code": "invalid"},
+        {"detail": "Content-Type must be application/json.", "code": "invalid"},
     ),
     429: (
         "Too many registrations from this address.",
@@ -60,9 +66,6 @@ def problems_plugin() -> ProblemDetailsPlugin:
             exception_to_problem_detail_map={
                 ChatError: _refused,
                 HTTPException: _http_error,
-                # What msgspec raises besides its own errors on a hostile body.
-                RecursionError: _no_json,
-                UnicodeError: _no_json,
                 Exception: _internal_error,
             }
         )
@@ -80,14 +83,11 @@ def _refused(error: ChatError) -> ProblemDetailsException:
 def _http_error(error: HTTPException) -> ProblemDetailsException:
     # Litestar's own conversion calls the sentence the title and the phrase the detail. What it says beyond these is
     # left out: `extra` repeats keys and values of the request, and is not documented.
-    return _problem(error.status_code, error.detail, headers=error.headers, extra={"code": _code(error.status_code)})
+    detail = "The body is missing." if isinstance(error, ValidationException) else error.detail
+    return _problem(error.status_code, detail, headers=error.headers, extra={"code": _code(error.status_code)})
 
 
-def _no_json(_: Exception) -> ProblemDetailsException:
-    return _problem(400, "The body is not valid JSON.", extra={"code": "invalid"})
-
-
-def _code(status: int) -> ErrorCode:
+def _code(status: int) -> ProblemCode:
     if status in _CODES:
         return _CODES[status]
     return "invalid" if status < 500 else "unavailable"

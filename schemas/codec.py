@@ -1,16 +1,21 @@
 """How the messages are read from frames and written to them. Encoded args are never decoded again on their way."""
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from schemas.errors import InvalidFrame, UnknownType
-from schemas.messages import ClientMessage, Join
+from schemas.errors import ChatError, InvalidFrame, UnknownType
+from schemas.messages import ClientMessage, Join, NewUser, SupportJoin, UserJoin
+
+T = TypeVar("T")
 
 encode = msgspec.json.Encoder().encode
 
-_client_decoder: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
+_decode_client: Callable[[bytes], ClientMessage] = msgspec.json.Decoder(ClientMessage).decode
+_decode_new_user = msgspec.json.Decoder(NewUser).decode
 _CLIENT_TYPES = frozenset({"Join", "ChatMessage"})
 
 
@@ -29,6 +34,12 @@ _OPENED_MAX = 32
 # What is shorter cannot nest deeply enough to do harm.
 _SHORT = 512
 
+# JSON can spell half of a surrogate pair. msgspec refuses it wherever it stands.
+_HALF_OF_A_PAIR = re.compile(
+    rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|[c-fC-F][0-9a-fA-F]{2}(?<!\\u[dD][89abAB]..\\u.{4}))"
+)
+# A byte that no UTF-8 has.
+_ESCAPED_BACKSLASH = b"\xff"
 
 _is_id = re.compile("[0-9a-f]{32}").fullmatch
 
@@ -50,15 +61,70 @@ def decode_client_message(frame: bytes) -> ClientMessage:
         UnknownType: the envelope is right, but its `type` is none of ours.
         InvalidFrame: no JSON, a missing key, args of the wrong shape, or nested too deeply.
     """
-    if len(frame) > _SHORT and _opened(frame) > _OPENED_MAX:
-        raise InvalidFrame("The frame has too many objects and arrays.")
     try:
-        message = _client_decoder.decode(frame)
+        if len(frame) > _SHORT:
+            _check_nesting(frame)
+        message = _decode_client(frame)
     except _DECODE_ERRORS as error:
-        raise _explain(frame, error) from None
+        message = _decode_again(_decode_client, frame, error, _explain)
+    args = message.args
+    if args.support_id == "":
+        args.support_id = None
     if isinstance(message, Join):
-        check_ids(message.args.user_id, message.args.support_id)
+        _tidy(message.args)
     return message
+
+
+def _tidy(args: UserJoin | SupportJoin) -> None:
+    """Let an empty optional key be as if absent."""
+    if isinstance(args, UserJoin):
+        args.token = args.token or None
+    else:
+        args.support_user_name = args.support_user_name or None
+    check_ids(args.user_id, args.support_id)
+
+
+def decode_new_user(body: bytes) -> NewUser:
+    """Decode the body of `POST /users`.
+
+    Raises:
+        InvalidFrame: no JSON, no `username`, or nested too deeply.
+    """
+    try:
+        _check_nesting(body)
+        return _decode_new_user(body)
+    except _DECODE_ERRORS as error:
+        return _decode_again(_decode_new_user, body, error, lambda _, error: InvalidFrame(_reason(error, "body")))
+
+
+def _check_nesting(text: bytes) -> None:
+    if _opened(text) > _OPENED_MAX:
+        raise RecursionError
+
+
+def _decode_again(
+    decode: Callable[[bytes], T], text: bytes, error: Exception, explain: Callable[[bytes, Exception], ChatError]
+) -> T:
+    """Decode what was refused, if only halves of surrogate pairs may be to blame; else explain."""
+    if not isinstance(error, RecursionError) and (whole := _without_halves(text)) is not None:
+        text = whole
+        try:
+            return decode(text)
+        except _DECODE_ERRORS as second:
+            error = second
+    raise explain(text, error) from None
+
+
+def _without_halves(text: bytes) -> bytes | None:
+    """Put NUL in place of each half of a surrogate pair; return None where there is none.
+
+    No content and no name may have a NUL, so they are refused for what they are; a key that is not read may.
+    """
+    if b"\\u" not in text or _ESCAPED_BACKSLASH in text:
+        return None
+    # With escaped backslashes out of the way, every other one begins an escape.
+    whole, count = _HALF_OF_A_PAIR.subn(rb"\\u0000", text.replace(rb"\\", _ESCAPED_BACKSLASH))
+    return whole.replace(_ESCAPED_BACKSLASH, rb"\\") if count else None
 
 
 def _opened(frame: bytes) -> int:
@@ -72,14 +138,25 @@ def _opened(frame: bytes) -> int:
 
 
 def _explain(frame: bytes, error: Exception) -> UnknownType | InvalidFrame:
-    if not isinstance(error, msgspec.ValidationError):
-        return InvalidFrame("The frame is not valid JSON.")
+    if isinstance(error, msgspec.ValidationError) and not _is_type_known(frame):
+        return UnknownType("This type of message is not known.")
+    return InvalidFrame(_reason(error, "frame"))
+
+
+def _is_type_known(frame: bytes) -> bool:
     try:
-        known = _decode_envelope(frame).type in _CLIENT_TYPES
+        return _decode_envelope(frame).type in _CLIENT_TYPES
     except _DECODE_ERRORS:
-        known = True
-    # The text of a ValidationError names the place and the rule; of the input it repeats at most a tag.
-    return InvalidFrame(f"{str(error)[:200]}.") if known else UnknownType("This type of message is not known.")
+        return True
+
+
+def _reason(error: Exception, what: str) -> str:
+    if isinstance(error, RecursionError):
+        return f"The {what} has too many objects and arrays."
+    if not isinstance(error, msgspec.ValidationError):
+        return f"The {what} is not valid JSON."
+    # It names the place and the rule; of the input it repeats at most a tag.
+    return f"{str(error)[:200]}."
 
 
 def decode_claim(frame: bytes) -> str:

@@ -15,6 +15,9 @@ from schemas.errors import ErrorCode
 
 Participant = Literal["User", "Support"]
 
+ProblemCode = Literal[ErrorCode, "not_found", "method_not_allowed"]
+"""The codes of `Error`, and what only HTTP has."""
+
 Id = Annotated[
     str,
     Meta(
@@ -25,19 +28,27 @@ Id = Annotated[
         description="128 random bits as 32 lower-case hex digits",
     ),
 ]
+# Only its published form has bounds: `null` and `""` are as if it were absent. `schemas.codec` looks at the others.
+OptionalId = Annotated[
+    str,
+    Meta(
+        extra_json_schema={"minLength": 32, "maxLength": 32, "pattern": "^[0-9a-f]{32}$"},
+        description="128 random bits as 32 lower-case hex digits",
+    ),
+]
 # The bounds of names and content are published here and enforced by `schemas.text`: they count after NFC.
 Name = Annotated[
     str,
     Meta(
         extra_json_schema={"minLength": 1, "maxLength": 64},
-        description="1..64 characters after NFC and trimming; no control or bidi-override characters",
+        description="1..64 characters after NFC and trimming, some visible, none that controls or reorders text",
     ),
 ]
 Content = Annotated[
     str,
     Meta(
         extra_json_schema={"minLength": 1, "maxLength": 4000},
-        description="1..4000 characters after NFC, with line ends as \\n; not only white space",
+        description="1..4000 characters after NFC, with line ends as \\n; some visible, no controls but tab",
     ),
 ]
 Timestamp = Annotated[
@@ -61,8 +72,8 @@ class UserJoin(Args, tag_field="from", tag="User"):
     """The args of a User's `Join` (seed steps 2 and 7)."""
 
     user_id: Annotated[Id, Meta(description="the registered `userId`")]
-    username: Annotated[str, Meta(description="carried as in the seed; the registered name counts")] = ""
-    support_id: Annotated[Id | None, Meta(description="from an earlier `Joined`; need not be current")] = None
+    username: Annotated[str | None, Meta(description="carried as in the seed; the registered name counts")] = None
+    support_id: Annotated[OptionalId | None, Meta(description="from an earlier `Joined`; need not be current")] = None
     token: Annotated[str | None, Meta(description="needed in a chat opened by `POST /users`")] = None
 
 
@@ -70,9 +81,9 @@ class SupportJoin(Args, tag_field="from", tag="Support"):
     """The args of a Support's `Join` (seed steps 4 and 8)."""
 
     user_id: Annotated[Id, Meta(description="the `userId` of the join request")]
-    username: Annotated[str, Meta(description="carried as in the seed; the registered name counts")] = ""
+    username: Annotated[str | None, Meta(description="carried as in the seed; the registered name counts")] = None
     support_user_name: Annotated[Name | None, Meta(description="the agent's name; needed on the first `Join`")] = None
-    support_id: Annotated[Id | None, Meta(description="on a re-join: the chat's `supportId`")] = None
+    support_id: Annotated[OptionalId | None, Meta(description="on a re-join: the chat's `supportId`")] = None
 
 
 class Join(Message):
@@ -85,7 +96,7 @@ class NewUserMessage(Args, tag_field="from", tag="User", kw_only=True):
     """The args of a `ChatMessage` as a User sends it (seed step 5)."""
 
     user_id: Annotated[Id, Meta(description="the connection's own `userId`")]
-    support_id: Annotated[Id | None, Meta(description="absent before an agent came; else the chat's")] = None
+    support_id: Annotated[OptionalId | None, Meta(description="absent before an agent came; else the chat's")] = None
     content: Content
 
 
@@ -228,7 +239,7 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     status: Annotated[int, Meta(ge=400, le=599, description="the HTTP status")]
     title: Annotated[str, Meta(description="what the status means")]
     detail: Annotated[str, Meta(description="for people: one sentence")]
-    code: Annotated[ErrorCode | UnsetType, Meta(description="for programs, as in `Error`")] = UNSET
+    code: Annotated[ProblemCode | UnsetType, Meta(description="for programs: as in `Error`, or of HTTP alone")] = UNSET
 
 
 class Health(Struct, frozen=True, omit_defaults=True):

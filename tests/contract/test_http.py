@@ -104,10 +104,17 @@ async def test_health(chat_server: Service) -> None:
 
 
 async def test_what_is_not_there(chat_server: Service) -> None:
-    for method, path, status in (("GET", "/nothing", 404), ("HEAD", "/user/join/Nika", 405), ("PUT", "/users", 405)):
+    for method, path, status, code in (
+        ("GET", "/nothing", 404, "not_found"),
+        ("DELETE", "/user/join/Nika", 405, "method_not_allowed"),
+        ("PUT", "/users", 405, "method_not_allowed"),
+    ):
         response = await http(method, chat_server.http + path)
         assert response.status_code == status
         assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["code"] == code
+    response = await http("HEAD", chat_server.http + "/user/join/Nika")
+    assert response.status_code == 405
 
 
 async def test_a_failure_of_the_server_tells_nothing_of_its_cause() -> None:

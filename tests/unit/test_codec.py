@@ -1,6 +1,7 @@
 """Decoding what clients send, and encoding what is stored."""
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,11 +14,12 @@ from hypothesis import strategies as st
 from schemas.codec import (
     decode_claim,
     decode_client_message,
+    decode_new_user,
     encode,
     frame_of,
     history_frame,
 )
-from schemas.errors import InvalidFrame, UnknownType
+from schemas.errors import InvalidContent, InvalidFrame, UnknownType
 from schemas.messages import (
     ChatHistory,
     ChatHistoryArgs,
@@ -25,12 +27,14 @@ from schemas.messages import (
     Join,
     NewChatMessage,
     NewSupportMessage,
+    NewUser,
     NewUserMessage,
     Participant,
     StoredMessage,
     SupportJoin,
     UserJoin,
 )
+from schemas.text import clean_content, clean_name
 
 NIKA = "f49f3cc665af4cb38092af714a4c87fa"
 VIKA = "7c270542e64a4dfbb2bc1c7793746674"
@@ -58,7 +62,23 @@ def message(**args: Any) -> str:
     [
         (join(username="Nika"), Join(UserJoin(user_id=NIKA, username="Nika"))),
         (join(supportId=VIKA), Join(UserJoin(user_id=NIKA, support_id=VIKA))),
-        (join(supportId=None), Join(UserJoin(user_id=NIKA))),
+        *(
+            (join(**{key: empty}), Join(UserJoin(user_id=NIKA)))
+            for key in ("supportId", "token")
+            for empty in (None, "")
+        ),
+        (join(username=None), Join(UserJoin(user_id=NIKA))),
+        (message(supportId=None), NewChatMessage(NewUserMessage(user_id=NIKA, content="hey"))),
+        (message(supportId=""), NewChatMessage(NewUserMessage(user_id=NIKA, content="hey"))),
+        *(
+            (join(**{"from": "Support", key: empty}), Join(SupportJoin(user_id=NIKA)))
+            for key in ("supportId", "supportUserName")
+            for empty in (None, "")
+        ),
+        (
+            message(**{"from": "Support", "supportId": VIKA, "supportUserName": None}),
+            NewChatMessage(NewSupportMessage(user_id=NIKA, support_id=VIKA, content="hey")),
+        ),
         (join(token="secret"), Join(UserJoin(user_id=NIKA, token="secret"))),  # noqa: S106
         (
             join(**{"from": "Support", "supportUserName": "Vika"}),
@@ -110,19 +130,127 @@ def test_a_type_that_is_none_of_ours_is_unknown(type_: str) -> None:
         pytest.param(join(userId=NIKA + "\n"), id="id with a line end"),
         pytest.param(join(userId=NIKA[1:] + "\n"), id="line end for a digit"),
         pytest.param(join(userId=7), id="id is a number"),
-        pytest.param(join(supportId=""), id="empty supportId"),
+        pytest.param(join(supportId=VIKA[1:]), id="short supportId"),
+        pytest.param(message(**{"from": "Support", "supportId": ""}), id="Support with an empty supportId"),
+        pytest.param("\ufeff" + join(), id="byte order mark"),
         pytest.param(join(username=["Nika"]), id="name is an array"),
         pytest.param(frame("ChatMessage", {"userId": NIKA, "from": "User"}), id="no content"),
         pytest.param(message(content=7), id="content is a number"),
         pytest.param(message(**{"from": "Support"}), id="Support without supportId"),
         pytest.param('{"type": "Join", "args": ' + "[" * 20_000, id="deeply nested"),
         pytest.param('{"x": ' + "[" * 20_000 + "]" * 20_000 + "}", id="deeply nested in an unknown key"),
-        pytest.param('{"type": "\ud800"}', id="lone surrogate"),
+        pytest.param('{"type": "\ud800"}', id="surrogate in UTF-8"),
+        pytest.param(join()[:-1] + r', "x": "\ud8"}', id="unfinished escape"),
+        pytest.param(join()[:-1] + r', "x": \ud83c}', id="half of a pair outside of a string"),
+        pytest.param(join(**{"from": "User\ud83c"}), id="half of a pair in the sender"),
+        pytest.param(join(userId=NIKA[:31] + "\ud83c"), id="half of a pair in an id"),
     ],
 )
 def test_anything_else_is_malformed(sent: str) -> None:
     with pytest.raises(InvalidFrame):
         decode_client_message(sent.encode(errors="surrogatepass"))
+
+
+HALVES = [
+    r"\ud83c",
+    r"\uD83C",
+    r"\udc00",
+    r"\udf89\ud83c",
+    r"\ud83c\ud83c\udf89",
+    r"\ud83c\\udf89",
+    r"\\\ud83c",
+    r"x\ud83cx",
+]
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize(
+    "place",
+    ['"x": "%s"', '"%s": 1', '"x": [{"%s": ["%s"]}]', '"x": "%s", "y": 1e9999'],
+    ids=["value", "key", "nested", "before a number out of range"],
+)
+def test_half_of_a_surrogate_pair_is_ignored_where_nothing_is_read(half: str, place: str) -> None:
+    more = place.replace("%s", half)
+    for sent in (f"{message()[:-1]}, {more}}}", message()[:-2] + f", {more}}}}}", f"{{{more}, {message()[1:]}"):
+        assert decode_client_message(sent.encode()) == NewChatMessage(NewUserMessage(user_id=NIKA, content="hey"))
+    assert decode_new_user(f'{{"username": "Nika", {more}}}'.encode()) == NewUser(username="Nika")
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_half_of_a_surrogate_pair_in_a_text_is_refused_as_content(half: str) -> None:
+    sent = message(content="HALF").replace("HALF", half)
+    decoded = decode_client_message(sent.encode())
+    assert isinstance(decoded, NewChatMessage)
+    with pytest.raises(InvalidContent, match="content"):
+        clean_content(decoded.args.content)
+    with pytest.raises(InvalidContent, match="name"):
+        clean_name(decode_new_user(f'{{"username": "{half}"}}'.encode()).username)
+
+
+def test_half_of_a_surrogate_pair_in_the_type_is_an_unknown_type() -> None:
+    for sent in (r'{"type": "Join\ud83c", "args": {}}', r'{"type": "Typing", "args": {"x": "\ud83c"}}'):
+        with pytest.raises(UnknownType):
+            decode_client_message(sent.encode())
+
+
+pieces = st.sampled_from(
+    [
+        r"\\",
+        r"\u",
+        r"\ud83c",
+        r"\uDF89",
+        r"\udc00",
+        r"\uD83C",
+        "u",
+        "d83c",
+        r"\n",
+        r"\"",
+        r"\u005c",
+        "é",
+        '"',
+        "\\",
+        "f",
+    ]
+)
+
+
+@given(st.lists(pieces, max_size=8).map("".join), st.lists(pieces, max_size=3).map("".join))
+def test_a_body_is_json_when_it_is_for_others(text: str, unread: str) -> None:
+    body = f'{{"username":"{text}","x":["{unread}"]}}'
+    try:
+        meant = json.loads(body)["username"]
+    except ValueError:
+        with pytest.raises(InvalidFrame):
+            decode_new_user(body.encode())
+    else:
+        assert decode_new_user(body.encode()).username == re.sub("[\ud800-\udfff]", "\0", meant)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"name": "Nika"}', "username"),
+        (b"{}", "username"),
+        (b'{"username": null}', "username"),
+        (b'{"username": 7}', "username"),
+        (b"[]", "object"),
+        (b"", "JSON"),
+        (b"{", "JSON"),
+        (b'{"username": "Nika", "x": NaN}', "JSON"),
+        (b'{"username": "\xff"}', "JSON"),
+        (b'{"username": "Nika", "x": ' + b"[" * 500 + b"]" * 500 + b"}", "too many"),
+    ],
+)
+def test_a_body_that_is_refused_is_told_why(body: bytes, reason: str) -> None:
+    with pytest.raises(InvalidFrame, match=reason):
+        decode_new_user(body)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "1e999", "-1e-999", "0." + "9" * 5000, "1E+400"])
+def test_a_number_that_is_not_read_has_any_size(number: str) -> None:
+    assert decode_new_user(f'{{"username": "Nika", "x": [{number}]}}'.encode()) == NewUser(username="Nika")
+    sent = f'{message()[:-1]}, "x": {number}}}'
+    assert decode_client_message(sent.encode()) == NewChatMessage(NewUserMessage(user_id=NIKA, content="hey"))
 
 
 def test_an_error_does_not_repeat_what_was_sent() -> None:

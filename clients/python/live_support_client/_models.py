@@ -56,7 +56,7 @@ class NewSupportMessage(Struct, frozen=True, kw_only=True, tag_field="from", tag
     content: Annotated[
         str,
         Meta(
-            description="1..4000 characters after NFC, with line ends as \\n; not only white space",
+            description="1..4000 characters after NFC, with line ends as \\n; some visible, no controls but tab",
             max_length=4000,
             min_length=1,
         ),
@@ -72,7 +72,7 @@ class NewUser(Struct, frozen=True, kw_only=True):
     username: Annotated[
         str,
         Meta(
-            description="1..64 characters after NFC and trimming; no control or bidi-override characters",
+            description="1..64 characters after NFC and trimming, some visible, none that controls or reorders text",
             max_length=64,
             min_length=1,
         ),
@@ -88,7 +88,7 @@ class NewUserMessage(Struct, frozen=True, kw_only=True, tag_field="from", tag="U
     content: Annotated[
         str,
         Meta(
-            description="1..4000 characters after NFC, with line ends as \\n; not only white space",
+            description="1..4000 characters after NFC, with line ends as \\n; some visible, no controls but tab",
             max_length=4000,
             min_length=1,
         ),
@@ -105,7 +105,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     status: Annotated[int, Meta(description="the HTTP status", ge=400, le=599)]
     title: Annotated[str, Meta(description="what the status means")]
     detail: Annotated[str, Meta(description="for people: one sentence")]
-    code: Annotated[str, Meta(description="for programs, as in `Error`")] | UnsetType = UNSET
+    code: Annotated[str, Meta(description="for programs: as in `Error`, or of HTTP alone")] | UnsetType = UNSET
 
 
 class RegisteredUser(Struct, frozen=True, kw_only=True):
@@ -142,7 +142,7 @@ class StoredMessage(Struct, frozen=True, kw_only=True):
     content: Annotated[
         str,
         Meta(
-            description="1..4000 characters after NFC, with line ends as \\n; not only white space",
+            description="1..4000 characters after NFC, with line ends as \\n; some visible, no controls but tab",
             max_length=4000,
             min_length=1,
         ),
@@ -163,7 +163,7 @@ class SupportJoin(Struct, frozen=True, kw_only=True, tag_field="from", tag="Supp
     user_id: Annotated[str, Meta(description="the `userId` of the join request", max_length=32, min_length=32)] = field(
         name="userId"
     )
-    username: Annotated[str, Meta(description="carried as in the seed; the registered name counts")] | UnsetType = ""
+    username: Annotated[str, Meta(description="carried as in the seed; the registered name counts")] | UnsetType = UNSET
     support_user_name: (
         Annotated[str, Meta(description="the agent's name; needed on the first `Join`", max_length=64, min_length=1)]
         | UnsetType
@@ -186,7 +186,7 @@ class SupportJoined(Struct, frozen=True, kw_only=True, tag_field="participant", 
     support_user_name: Annotated[
         str,
         Meta(
-            description="1..64 characters after NFC and trimming; no control or bidi-override characters",
+            description="1..64 characters after NFC and trimming, some visible, none that controls or reorders text",
             max_length=64,
             min_length=1,
         ),
@@ -199,7 +199,7 @@ class UserJoin(Struct, frozen=True, kw_only=True, tag_field="from", tag="User"):
     user_id: Annotated[str, Meta(description="the registered `userId`", max_length=32, min_length=32)] = field(
         name="userId"
     )
-    username: Annotated[str, Meta(description="carried as in the seed; the registered name counts")] | UnsetType = ""
+    username: Annotated[str, Meta(description="carried as in the seed; the registered name counts")] | UnsetType = UNSET
     support_id: (
         Annotated[str, Meta(description="from an earlier `Joined`; need not be current", max_length=32, min_length=32)]
         | UnsetType

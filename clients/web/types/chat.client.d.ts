@@ -77,7 +77,7 @@ export interface NewUserMessage {
    */
   supportId?: string;
   /**
-   * 1..4000 characters after NFC, with line ends as \n; not only white space
+   * 1..4000 characters after NFC, with line ends as \n; some visible, no controls but tab
    */
   content: string;
 }
@@ -99,7 +99,7 @@ export interface NewSupportMessage {
    */
   supportUserName?: string;
   /**
-   * 1..4000 characters after NFC, with line ends as \n; not only white space
+   * 1..4000 characters after NFC, with line ends as \n; some visible, no controls but tab
    */
   content: string;
 }

@@ -36,7 +36,7 @@ export interface SupportJoined {
    */
   supportId: string;
   /**
-   * 1..64 characters after NFC and trimming; no control or bidi-override characters
+   * 1..64 characters after NFC and trimming, some visible, none that controls or reorders text
    */
   supportUserName: string;
 }
@@ -60,7 +60,7 @@ export interface StoredMessage {
    */
   supportId?: string;
   /**
-   * 1..4000 characters after NFC, with line ends as \n; not only white space
+   * 1..4000 characters after NFC, with line ends as \n; some visible, no controls but tab
    */
   content: string;
   /**

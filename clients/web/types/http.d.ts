@@ -23,7 +23,7 @@ export interface Health {
  */
 export interface NewUser {
   /**
-   * 1..64 characters after NFC and trimming; no control or bidi-override characters
+   * 1..64 characters after NFC and trimming, some visible, none that controls or reorders text
    */
   username: string;
 }
@@ -44,7 +44,7 @@ export interface Problem {
    */
   detail: string;
   /**
-   * for programs, as in `Error`
+   * for programs: as in `Error`, or of HTTP alone
    */
   code?:
     | "already_claimed"
@@ -52,6 +52,8 @@ export interface Problem {
     | "chat_full"
     | "forbidden"
     | "invalid"
+    | "method_not_allowed"
+    | "not_found"
     | "not_joined"
     | "not_waiting"
     | "rate_limited"
