@@ -31,5 +31,5 @@ async def chat(
         raise NotFoundException  # before the upgrade: refused with 403
     connection = Connection(socket, settings, connections, idle_grace=lambda: session.idle_grace())
     session = ChatSession(chatId, connection, services, agent_of=lambda: auth.agent_of(socket))
-    connection.expect(lambda: session.joined, settings.limits.first_frame_seconds)
+    connection.expect(lambda: session.joined, settings.limits.first_frame_seconds, "no Join in time")
     await connection.run(session.receive, session.leave)

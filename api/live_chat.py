@@ -94,15 +94,18 @@ class LiveChat:
 
     # Joining.
 
-    def admit(self, member: Member, snapshot: Snapshot, *, user_id: str, place: int | None) -> None:
-        """Let a session follow the chat from its snapshot on."""
+    def learn(self, snapshot: Snapshot, *, user_id: str, place: int | None) -> None:
+        """Note what a session that joins has found out about the chat."""
         self.user_id = user_id
         # The snapshot may be older than what the log has told since.
         self.support_id = snapshot.support_id or self.support_id
         self.place = place if self.support_id is None else None
         self.renew(snapshot.ttl_ms)
-        member.cursor = snapshot.offset
-        if self._latest > snapshot.offset:
+
+    def follow(self, member: Member, offset: int) -> None:
+        """Let a session that has been told the log up to an offset hear what comes behind it."""
+        member.cursor = offset
+        if self._latest > offset:
             self.missed()
 
     @property

@@ -2,15 +2,24 @@
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, NamedTuple, Protocol
 
 from api.live_chat import LiveChat, expired_frame
 from api.live_chats import LiveChats
 from core.auth import ANYBODY, Agent, close_at_expiry
 from core.join_queue import JoinQueue
+from core.refusal_log import Refusal, refused
 from core.store import STORED, ChatStore, JoinAttempt, Snapshot, Writer, outcome
-from schemas.codec import check_ids, decode_client_message, encode, frame_of, history_frame
+from schemas.codec import (
+    HISTORY_BEGIN,
+    HISTORY_END,
+    check_ids,
+    decode_client_message,
+    encode,
+    frame_of,
+    history_frame,
+)
 from schemas.errors import (
     AlreadyJoined,
     ChatError,
@@ -19,6 +28,7 @@ from schemas.errors import (
     Forbidden,
     NotAuthenticated,
     NotJoined,
+    RateLimited,
     Unavailable,
 )
 from schemas.messages import (
@@ -33,7 +43,7 @@ from schemas.messages import (
 )
 from schemas.text import clean_content, clean_name
 
-_NOT_YOURS = "The ids and the sender must be your own."
+_NOT_YOURS = "The ids or `from` do not match this connection."
 
 
 class Peer(Protocol):
@@ -43,6 +53,9 @@ class Peer(Protocol):
 
     def send(self, frame: bytes) -> None:
         """Queue a frame."""
+
+    async def send_part(self, part: bytes, *, last: bool = False) -> bool:
+        """Send a part of a message when the peer has taken the former ones; say whether it still takes any."""
 
     def close(self, code: CloseCode) -> None:
         """Close after the queued frames."""
@@ -160,17 +173,21 @@ class ChatSession:
                 asked = True
                 snapshot = await self._services.store.join(self._chat_id, attempt)
             place = await self._bring_queue_in_step(args, snapshot)
+            if snapshot.full:  # only now, because a join that fails replaces nobody
+                await self._services.store.make_room(self._chat_id, attempt.participant, self._peer.id)
         except BaseException as error:
             self.leave()
-            refused = isinstance(error, ChatError | ChatGone) and not isinstance(error, Unavailable)
-            if asked and not refused and isinstance(args, SupportJoin):
-                # It may be the chat's Support all the same, and would keep itself out when it comes again.
+            decided = isinstance(error, ChatError | ChatGone) and not isinstance(error, Unavailable)
+            if asked and not decided:
+                # It may be on the chat's list all the same: it would replace another, or keep its Support out.
                 self._services.chats.withdraw(self._chat_id, attempt.participant, attempt.connection_id)
             if isinstance(error, ChatGone):
                 self._expired()
                 return
             if isinstance(error, Unavailable):
                 error.close = CloseCode.TRY_AGAIN_LATER
+            if isinstance(error, RateLimited):
+                refused(Refusal.CHAT_JOINS)
             raise
         self._keep_open = close_at_expiry(agent, self._peer.close)
         self._agent_of = _nobody  # and let go of the handshake
@@ -178,9 +195,45 @@ class ChatSession:
         self._writer = self._services.store.writer(self._chat_id, self._peer.id, attempt.participant)
         self._user_id = args.user_id
         self._support_id = snapshot.support_id if isinstance(args, SupportJoin) else None
-        for frame in _answer(args, snapshot):
+        chat.learn(snapshot, user_id=args.user_id, place=place)
+        await self._tell(chat, args, snapshot)
+
+    async def _tell(self, chat: LiveChat, args: UserJoin | SupportJoin, snapshot: Snapshot) -> None:
+        """Tell the connection what the chat is, and then everything that happens in it."""
+        joined = list(_joined(args, snapshot))
+        for frame in joined:
             self._peer.send(frame)
-        chat.admit(self, snapshot, user_id=args.user_id, place=place)
+        if snapshot.messages or not joined:
+            if snapshot.entries is None:
+                if not await self._send_long_history(snapshot):
+                    return
+            else:
+                bodies = [entry.body for entry in snapshot.entries if entry.kind == b"ChatMessage"]
+                self._peer.send(history_frame(bodies))
+        chat.follow(self, snapshot.offset)
+
+    async def _send_long_history(self, snapshot: Snapshot) -> bool:
+        """Send a history as the peer takes it: nothing is read for one that takes nothing, or has gone.
+
+        Returns:
+            Whether it was sent as a whole.
+        """
+        before = HISTORY_BEGIN
+        try:
+            async with aclosing(self._services.store.messages(self._chat_id, snapshot)) as pieces:
+                async for bodies in pieces:
+                    if bodies:
+                        if not await self._peer.send_part(before + b",".join(bodies)):
+                            return False
+                        before = b","
+        except ChatGone:
+            await self._peer.send_part(HISTORY_END, last=True)
+            self._expired()
+            return False
+        except Unavailable as error:
+            error.close = CloseCode.TRY_AGAIN_LATER
+            raise
+        return await self._peer.send_part(HISTORY_END, last=True)
 
     @asynccontextmanager
     async def _held(self, args: UserJoin | SupportJoin, agent: Agent) -> AsyncIterator[None]:
@@ -288,8 +341,7 @@ def _attempt(args: UserJoin | SupportJoin, connection_id: str, agent: Agent) -> 
             joined=encode(UserJoined(user_id=args.user_id)),
         )
     # On a re-join the name is only carried: the stored one counts.
-    given = None if args.support_id else agent.name or args.support_user_name
-    name = "" if given is None else clean_name(given)
+    name = "" if args.support_id else _name_of(agent) or _cleaned(args.support_user_name)
     joined = SupportJoined(
         user_id=args.user_id,
         support_id=secrets.token_hex(16),
@@ -307,8 +359,19 @@ def _attempt(args: UserJoin | SupportJoin, connection_id: str, agent: Agent) -> 
     )
 
 
-def _answer(args: UserJoin | SupportJoin, snapshot: Snapshot) -> Iterator[bytes]:
-    """Tell the joining connection what the chat is (the table of PROTOCOL section 3)."""
+def _name_of(agent: Agent) -> str:
+    """Return the name that an agent's token gives; "" where it is no name of ours."""
+    with suppress(ChatError):
+        return _cleaned(agent.name)
+    return ""
+
+
+def _cleaned(name: str | None) -> str:
+    return clean_name(name) if name else ""
+
+
+def _joined(args: UserJoin | SupportJoin, snapshot: Snapshot) -> Iterator[bytes]:
+    """Say who is in the chat, if the joining connection needs to know (the table of PROTOCOL section 3)."""
     user = frame_of(b"Joined", encode(UserJoined(user_id=args.user_id)))
     support = (
         frame_of(b"Joined", encode(SupportJoined(args.user_id, snapshot.support_id, snapshot.support_user_name)))
@@ -325,6 +388,3 @@ def _answer(args: UserJoin | SupportJoin, snapshot: Snapshot) -> Iterator[bytes]
         case _:
             told = [user, support]
     yield from filter(None, told)
-    history = [entry.body for entry in snapshot.entries if entry.kind == b"ChatMessage"]
-    if history or not told:
-        yield history_frame(history)

@@ -13,7 +13,7 @@ from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 
 from core.transport import Receiver
-from core.websocket import ABORT
+from core.websocket import ABORT, SEND_PART
 from core.wheel import NEVER
 
 log = structlog.get_logger()
@@ -26,6 +26,8 @@ class AsgiTransport:
         self._socket = socket
         self._receiver = receiver
         self._frames: Sequence[bytes] = ()
+        self._part: tuple[bytes, bool, bool] | None = None
+        self._whole: list[bytes] = []
         self._last_size = 0
         self._close: tuple[int, str] | None = None
         self._wake = asyncio.Event()
@@ -35,6 +37,11 @@ class AsgiTransport:
 
     def send(self, frames: Sequence[bytes]) -> None:
         self._frames = frames
+        self._wake.set()
+        self._receiver.pause_writing()
+
+    def send_part(self, part: bytes, *, first: bool, last: bool) -> None:
+        self._part = part, first, last
         self._wake.set()
         self._receiver.pause_writing()
 
@@ -97,12 +104,18 @@ class AsgiTransport:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                while self._frames:
-                    frames, self._frames = self._frames, ()
-                    for frame in frames:
-                        await self._socket.send({"type": "websocket.send", "text": frame.decode(), "bytes": None})
-                    self._last_size = sum(map(len, frames))
-                    del frames, frame  # not to be kept while nothing is sent
+                while self._frames or self._part:
+                    if self._part:
+                        (part, first, last), self._part = self._part, None
+                        await self._write_part(part, first=first, last=last)
+                        self._last_size = len(part)
+                        del part  # not to be kept while nothing is sent
+                    else:
+                        frames, self._frames = self._frames, ()
+                        for frame in frames:
+                            await self._socket.send({"type": "websocket.send", "text": frame.decode(), "bytes": None})
+                        self._last_size = sum(map(len, frames))
+                        del frames, frame  # as above
                     self._receiver.resume_writing()  # which may hand over the next ones
                 if self._close is not None:
                     code, reason = self._close
@@ -111,3 +124,13 @@ class AsgiTransport:
         except (RuntimeError, OSError, WebSocketDisconnect):
             # The peer is gone, or the server has closed at its own stop: the reader hears of it.
             self._receiver.closing_began()
+
+    async def _write_part(self, part: bytes, *, first: bool, last: bool) -> None:
+        extensions: dict[str, Any] = self._socket.scope.get("extensions") or {}
+        if SEND_PART in extensions:
+            await extensions[SEND_PART](part, first=first, last=last)
+            return
+        self._whole.append(part)
+        if last:
+            text, self._whole = b"".join(self._whole).decode(), []
+            await self._socket.send({"type": "websocket.send", "text": text, "bytes": None})

@@ -34,6 +34,8 @@ _WRITE_BYTES = 16 * 1024
 _SHUTDOWN_SECONDS = 2.0
 # Close codes from here on are the protocol's own: each says why a client is sent away.
 _OURS = 4000
+# Of tokens and rates there is a line with more to say.
+_LOGGED_ELSEWHERE = (CloseCode.NOT_AUTHENTICATED, CloseCode.RATE_LIMITED)
 
 Pending = Coroutine[Any, Any, None] | None
 Receive = Callable[[bytes], Pending]
@@ -61,13 +63,16 @@ class Connection:
     __slots__ = (
         "_bucket",
         "_close_code",
+        "_close_reason",
         "_close_sent",
         "_connections",
         "_cut_at",
         "_deaf",
         "_expected",
         "_expected_at",
+        "_expected_why",
         "_idle_grace",
+        "_in_parts",
         "_inbox",
         "_last_activity",
         "_leave",
@@ -83,6 +88,7 @@ class Connection:
         "_receive",
         "_refill",
         "_refused",
+        "_room",
         "_settings",
         "_socket",
         "_task",
@@ -120,7 +126,10 @@ class Connection:
         self._outbox: list[bytes] | None = None
         self._outbox_size = 0  # counts only while there is one
         self._writable = False
+        self._in_parts = False
+        self._room: asyncio.Future[None] | None = None
         self._close_code: CloseCode | None = None
+        self._close_reason = ""
         self._close_sent = False
 
         self._bucket = Bucket(settings.message_rate)
@@ -138,6 +147,7 @@ class Connection:
         self._cut_at = NEVER
         self._expected_at = NEVER
         self._expected: Callable[[], bool] = bool
+        self._expected_why = ""
 
     # For the services: none of these waits.
 
@@ -156,7 +166,7 @@ class Connection:
                 self._connections.flush_soon(self)
             return
         if len(outbox) >= self._limits.outbox_frames or self._outbox_size > self._limits.outbox_bytes:
-            if self._writable:  # it is only much for one turn
+            if self._writable and not self._in_parts:  # it is only much for one turn
                 self.flush()
                 self.send(frame)
             else:
@@ -166,29 +176,56 @@ class Connection:
         outbox.append(frame)
         self._outbox_size += len(frame)
 
+    async def send_part(self, part: bytes, *, last: bool = False) -> bool:
+        """Send a part of a message that is too large to wait for the peer as a whole.
+
+        It waits until the peer has taken most of what was sent before. Other messages wait for the last part.
+
+        Returns:
+            Whether more may be sent: not to a peer that has gone or is to go.
+        """
+        self.flush()
+        while self._close_code is None and not self._writable:
+            self._room = self._loop.create_future()
+            await self._room
+            self.flush()
+        if self._close_code is not None:
+            return False
+        self._last_activity = self._loop.time()
+        first, self._in_parts = not self._in_parts, not last
+        self._transport.send_part(part, first=first, last=last)
+        if last:
+            self.flush()
+        return True
+
     def refuse(self, error: ChatError) -> None:
         """Send an `Error`, and close if the error says so."""
         self.send(error_frame(error))
         if error.close is not None:
             self.close(error.close)
 
-    def close(self, code: CloseCode) -> None:
-        """Close after the frames that are queued. The first code counts."""
+    def close(self, code: CloseCode, reason: str | None = None) -> None:
+        """Close after the frames that are queued. The first code counts, and its reason unless another is given."""
         if self._close_code is None:
-            if code >= _OURS and code is not CloseCode.NOT_AUTHENTICATED:  # of tokens there is a line with more to say
+            if code >= _OURS and code not in _LOGGED_ELSEWHERE:
                 refused(code)
             self._close_code = code
+            self._close_reason = reason or code.reason
             self._inbox = None
+            if self._in_parts:
+                self._empty_outbox()  # nothing but the close may come in the middle of a message
             self.flush()
+            self._tell_room()
 
     @property
     def closing(self) -> bool:
         """Whether nothing more will be sent."""
         return self._close_code is not None
 
-    def expect(self, condition: Callable[[], bool], seconds: float) -> None:
-        """Close with 4408 unless a condition holds after some seconds."""
+    def expect(self, condition: Callable[[], bool], seconds: float, reason: str) -> None:
+        """Close with 4408 and a reason unless a condition holds after some seconds."""
         self._expected = condition
+        self._expected_why = reason
         self._expected_at = self._loop.time() + seconds
         self._connections.wake(self, self._expected_at)
 
@@ -213,6 +250,8 @@ class Connection:
     @property
     def working(self) -> bool:
         """Whether frames that were taken are still to be answered."""
+        if self._in_parts:
+            return False  # whoever is still reading an answer gets it elsewhere
         return self._task is not None or self._unanswered > 0 or bool(self._inbox)
 
     def abort(self) -> None:
@@ -284,6 +323,7 @@ class Connection:
         if not self._close_sent:
             self._cut_at = NEVER
             self.flush()
+        self._tell_room()
 
     def closing_began(self) -> None:
         if self._close_code is None:
@@ -291,6 +331,7 @@ class Connection:
         self._close_sent = True
         self.flush()
         self._empty_outbox()
+        self._tell_room()
         self._cut_off_in(self._limits.close_seconds)
 
     def connection_lost(self) -> None:
@@ -300,6 +341,7 @@ class Connection:
         if self._close_code is None:
             self._close_code = CloseCode.INTERNAL_ERROR
         self._empty_outbox()
+        self._tell_room()
         self._proceed()
 
     def shutdown(self) -> None:
@@ -317,7 +359,7 @@ class Connection:
             if retry_seconds := self._bucket.take(now):
                 self._throttle()
                 refused(Refusal.MESSAGES)
-                raise RateLimited("You send too fast.", retry_after_ms=round(retry_seconds * 1000) + 1)
+                raise RateLimited("Rate limit exceeded.", retry_after_ms=round(retry_seconds * 1000) + 1)
             self._refused = 0
             pending = self._receive(frame)
             if pending is None:
@@ -394,7 +436,7 @@ class Connection:
 
     def flush(self) -> None:
         """Hand over what waits, and more of the refill, as long as the peer takes it."""
-        while self._writable and (frames := self._outbox or self._refilled()):
+        while self._writable and not self._in_parts and (frames := self._outbox or self._refilled()):
             if self._outbox_size <= _WRITE_BYTES:
                 self._outbox = None
             else:
@@ -403,6 +445,12 @@ class Connection:
             self._transport.send(frames)
         if self._close_code is not None and self._outbox is None:
             self._send_close()
+
+    def _tell_room(self) -> None:
+        """Let `send_part` look again."""
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
 
     def _refilled(self) -> list[bytes] | None:
         if self._refill is None or self._close_code is not None:
@@ -429,7 +477,7 @@ class Connection:
         if self._close_sent or self._close_code is None or not self._opened:
             return
         self._close_sent = True
-        self._transport.close(self._close_code, self._close_code.reason)
+        self._transport.close(self._close_code, self._close_reason)
         # A peer that does not even read the close frame would keep its socket for ever.
         self._cut_off_in(self._limits.close_seconds)
 
@@ -454,7 +502,7 @@ class Connection:
         if self._expected_at <= now:
             self._expected_at = NEVER
             if not self._expected():
-                self.close(CloseCode.IDLE)
+                self.close(CloseCode.IDLE, self._expected_why)
         if self._close_code is not None:
             return min(self._cut_at, self._read_again_at)
         idle_at = max(self._last_activity + self._settings.idle_seconds, self._patient_until)

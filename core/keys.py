@@ -24,8 +24,9 @@ The braces are part of the name: all keys of one call share a hash tag, so they 
 A reader of the waiting list that finds the last change it knows among `changes` reads who has changed since, else the
 whole list. Whatever else agents are to be shown of a user belongs into one more hash by userId, and comes the same way.
 Fields of `meta`: userId, username, tokenHash; joined (the connection of the User's first `Join`); supportId,
-supportUserName, agent (a hash of the Support's token's `sub`); offset (last entry of the log), messages, bytes, micros
-(of the last message); said:CONNECTION:PLACE (the numbers of the connection's last messages: a repeated one is not stored).
+supportUserName, agent (a hash of the Support's token's `sub`); joins (when the bucket of joins is full again, in µs);
+offset (last entry of the log), messages, userMessages (those of the User among them), bytes, micros (of the last
+message); said:CONNECTION:PLACE (the numbers of the connection's last messages: a repeated one is not stored).
 """
 
 from typing import Final, NamedTuple

@@ -127,12 +127,16 @@ class PicowsProtocol(WebSocketProtocol):
         return direct
 
 
+_FIN_BIT = 0x80
+
+
 @lru_cache(4096)
-def _header(size: int) -> bytes:
-    """Begin a text frame of a server's (RFC 6455, section 5.2)."""
+def _header(size: int, first_byte: int = _FIN_BIT | _TEXT.value) -> bytes:
+    """Begin a frame of a server's (RFC 6455, section 5.2), by default one that is a text message."""
     if size < 126:
-        return b"\x81%c" % size
-    return b"\x81\x7e" + size.to_bytes(2, "big") if size < 65536 else b"\x81\x7f" + size.to_bytes(8, "big")
+        return b"%c%c" % (first_byte, size)
+    length = b"\x7e" + size.to_bytes(2, "big") if size < 65536 else b"\x7f" + size.to_bytes(8, "big")
+    return b"%c%b" % (first_byte, length)
 
 
 _get_buffer: Callable[[WSProtocol, int], memoryview] = WSProtocol.get_buffer
@@ -213,6 +217,13 @@ class DirectTransport(WSListener):
                 self._tcp.writelines((_header(len(frames[0])), frames[0]))
         except RuntimeError:  # the connection is lost, which we are yet to be told
             pass
+
+    def send_part(self, part: bytes, *, first: bool, last: bool) -> None:
+        if self._websocket.is_close_frame_sent:
+            return  # as above
+        first_byte = (_TEXT if first else _CONTINUATION).value | (_FIN_BIT if last else 0)
+        with suppress(RuntimeError):
+            self._tcp.writelines((_header(len(part), first_byte), part))
 
     def close(self, code: int, reason: str) -> None:
         with suppress(RuntimeError):

@@ -1,10 +1,8 @@
 """ChatStore: what Redis holds of the chats. One script per operation; the log is the truth."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
 from hashlib import sha256
-from itertools import chain
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
@@ -13,20 +11,34 @@ from core.keys import Keys, said_field
 from core.redis import Redis
 from core.resp import OnReply
 from core.settings import Settings
+from core.turns import Turns
 from schemas.codec import encode
-from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, CloseCode, Forbidden, InvalidFrame, Unavailable
+from schemas.errors import (
+    AlreadyClaimed,
+    ChatFull,
+    ChatGone,
+    CloseCode,
+    Forbidden,
+    InvalidFrame,
+    RateLimited,
+    Unavailable,
+)
 from schemas.messages import Participant
 
 # Redis cuts a connection with subscriptions when more than 32 MB of replies wait on it, and a few tabs that join a full
-# chat at once would be enough. So a long log comes in pieces, not too many at a time in all.
+# chat at once would be enough. So a long log comes in pieces, not too many at a time in all. One chat has one at a
+# time, however many join it; and whoever has missed something does not wait for those who join.
 _WHOLE_LOG_BYTES = 16 * 1024
 _PIECE_ENTRIES = 100
-_PIECES_AT_ONCE = 8
+_PIECE_BYTES = 128 * 1024
+"""About as much of a history waits for one peer."""
+_JOINS_AT_ONCE = 6
+_REPAIRS_AT_ONCE = 4
 
 STORED = b"stored"
 """What the script says of a message that is stored."""
 
-_Outcome = Literal[b"gone", b"forbidden", b"claimed", b"unnamed", b"crowded", b"first", b"again"]
+_Outcome = Literal[b"gone", b"forbidden", b"claimed", b"unnamed", b"crowded", b"limited", b"first", b"again"]
 
 
 class Entry(NamedTuple):
@@ -66,12 +78,15 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     support_user_name: str
     user_joined: bool
     ttl_ms: int
-    entries: list[Entry]
-
-    @property
-    def offset(self) -> int:
-        """The last entry's place in the log; 0 when there is none."""
-        return len(self.entries)
+    full: bool
+    """Whether the participant had as many connections as it may have, so that the oldest is to make room."""
+    offset: int
+    """The last entry's place in the log; 0 when there is none."""
+    messages: int
+    bytes: int
+    """Of the messages."""
+    entries: list[Entry] | None
+    """The log, or None where it is long: then it is to be read."""
 
     @property
     def waiting(self) -> bool:
@@ -90,7 +105,18 @@ class ChatStore:
         self._settings = settings
         self.keys = Keys(settings.key_prefix)
         self._open = redis.script("chat", "open")
-        self._join = redis.script("chat", "join")
+        self._join = redis.script(
+            "chat",
+            "join",
+            connections=settings.limits.connections_per_participant,
+            replaced=settings.limits.replaced_connections,
+            joins=settings.chat_join_rate.count,
+            join_us=max(1, round(settings.chat_join_rate.interval_seconds * 1_000_000)),
+            whole_log_bytes=_WHOLE_LOG_BYTES,
+            chat_ttl_ms=settings.chat_ttl_ms,
+            waiting_ttl_ms=settings.waiting_ttl_ms,
+        )
+        self._replace = redis.script("chat", "replace", connections=settings.limits.connections_per_participant)
         self._append = redis.script(
             "chat",
             "timestamp",
@@ -101,7 +127,8 @@ class ChatStore:
             chat_ttl_ms=settings.chat_ttl_ms,
             waiting_ttl_ms=settings.waiting_ttl_ms,
         )
-        self._pieces = asyncio.Semaphore(_PIECES_AT_ONCE)
+        self._joins = Turns(_JOINS_AT_ONCE)
+        self._repairs = Turns(_REPAIRS_AT_ONCE)
 
     async def open(self, chat_id: str, *, user_id: str, username: str, token: str | None = None) -> None:
         """Open a chat for a user; with a token, every `Join` of the User needs it."""
@@ -116,6 +143,7 @@ class ChatStore:
             AlreadyClaimed: another Support is there.
             InvalidFrame: a first Support without a name.
             ChatFull: too many connections of this chat have replaced others.
+            RateLimited: too many joins of this chat.
         """
         reply = await self._join(
             self.keys.chat(chat_id),
@@ -127,12 +155,7 @@ class ChatStore:
             attempt.joined,
             attempt.new_support_id,
             attempt.support_user_name,
-            self._settings.chat_ttl_ms,
-            self._settings.waiting_ttl_ms,
-            self._settings.limits.connections_per_participant,
             attempt.agent_id,
-            _WHOLE_LOG_BYTES,
-            self._settings.limits.replaced_connections,
         )
         outcome: _Outcome = reply[0]
         match outcome:
@@ -146,47 +169,71 @@ class ChatStore:
                 raise InvalidFrame("The first Join of a Support needs supportUserName.")
             case b"crowded":
                 raise ChatFull("This chat has had too many connections.", close=CloseCode.TRY_AGAIN_LATER)
-        _, support_id, support_user_name, joined, ttl_ms, offset, *log = reply
-        if log:
-            bodies = zip(log[::2], log[1::2], strict=True)
-            entries = [Entry(number, kind, body) for number, (kind, body) in enumerate(bodies, start=1)]
-        else:
-            pieces = (self.entries_after(chat_id, before) for before in range(0, offset, _PIECE_ENTRIES))
-            entries = list(chain.from_iterable(await asyncio.gather(*pieces)))[:offset]
-            if len(entries) < offset:
-                raise ChatGone
+            case b"limited":
+                message = "This chat is joined too often."
+                raise RateLimited(message, close=CloseCode.RATE_LIMITED, retry_after_ms=int(reply[1]))
+        _, support_id, support_user_name, joined, ttl_ms, full, offset, messages, size, *log = reply
+        bodies = zip(log[::2], log[1::2], strict=True)
         return Snapshot(
             first=outcome == b"first",
             support_id=support_id.decode() or None,
             support_user_name=support_user_name.decode(),
             user_joined=bool(joined),
             ttl_ms=ttl_ms,
-            entries=entries,
+            full=bool(full),
+            offset=offset,
+            messages=messages,
+            bytes=size,
+            entries=[Entry(number, kind, body) for number, (kind, body) in enumerate(bodies, start=1)]
+            if log or not offset
+            else None,
         )
+
+    async def make_room(self, chat_id: str, participant: Participant, connection_id: str) -> None:
+        """Close the oldest connections of a participant, of whom a connection too many has joined."""
+        await self._replace(self.keys.chat(chat_id), connection_id, participant)
 
     def writer(self, chat_id: str, connection_id: str, participant: Participant) -> "Writer":
         """Let a connection that has joined write messages."""
         begin = self._append.packed(2, self.keys.chat(chat_id), said_field(connection_id), participant)
         return Writer(self._redis, begin)
 
+    async def messages(self, chat_id: str, snapshot: Snapshot) -> AsyncGenerator[list[bytes], None]:
+        """Read the messages of a snapshot whose log is long, piece by piece; the last is empty only if there is none.
+
+        Raises:
+            ChatGone: it has expired meanwhile.
+        """
+        read, count = 0, _entries_of(snapshot.bytes // max(1, snapshot.messages))
+        while read < snapshot.offset:
+            piece = await self._read(self._joins, chat_id, read, min(count, snapshot.offset - read))
+            if not piece:
+                raise ChatGone
+            size, taken = 0, []
+            for entry in piece:  # messages may be larger than they are on the average: the rest is read again
+                size += len(entry.body)
+                taken.append(entry)
+                if size >= _PIECE_BYTES:
+                    break
+            read, count = taken[-1].offset, _entries_of(size // len(taken))
+            yield [entry.body for entry in taken if entry.kind == b"ChatMessage"]
+
     async def entries_after(self, chat_id: str, offset: int) -> list[Entry]:
         """Read a piece of the log, from behind an offset on; it is empty where the log ends."""
-        first, last = f"{offset + 1}-0", f"{offset + _PIECE_ENTRIES}-1"
-        async with self._may_read():
-            piece = await self._redis.run("XRANGE", self.keys.chat(chat_id).log, first, last)
-        return [Entry(int(entry_id.partition(b"-")[0]), kind, body) for entry_id, (kind, body) in piece]
+        return await self._read(self._repairs, chat_id, offset, _PIECE_ENTRIES)
 
-    @asynccontextmanager
-    async def _may_read(self) -> AsyncIterator[None]:
+    async def _read(self, turns: Turns, chat_id: str, offset: int, count: int) -> list[Entry]:
+        first, last = f"{offset + 1}-0", f"{offset + count}-1"
         try:
             async with asyncio.timeout(self._settings.limits.store_seconds):
-                await self._pieces.acquire()
+                await turns.begin(chat_id)
         except TimeoutError:
             raise Unavailable("The server cannot read anything now, try again later.") from None
         try:
-            yield
+            piece = await self._redis.run("XRANGE", self.keys.chat(chat_id).log, first, last)
         finally:
-            self._pieces.release()
+            turns.end(chat_id)
+        return [Entry(int(entry_id.partition(b"-")[0]), kind, body) for entry_id, (kind, body) in piece]
 
     async def offsets(self, chat_ids: Sequence[str]) -> list[int | None]:
         """Read the last offset of each chat, None where the chat is gone."""
@@ -219,6 +266,11 @@ class ChatStore:
     async def connections(self, chat_id: str) -> int:
         """Count the connections on the chat's list."""
         return int(await self._redis.run("ZCARD", self.keys.chat(chat_id).connections))
+
+
+def _entries_of(size: int) -> int:
+    """Say how many entries of a size make a piece."""
+    return min(_PIECE_ENTRIES, max(1, _PIECE_BYTES // max(1, size)))
 
 
 class Writer:
@@ -258,7 +310,7 @@ def outcome(reply: bytes | Exception) -> Exception | None:
         case b"gone":
             return ChatGone()
         case b"full":
-            return ChatFull("This chat holds as many messages as a chat may.")
+            return ChatFull("This chat has reached its message limit.")
         case Exception():
             return reply
     raise ValueError(reply)

@@ -15,6 +15,9 @@ class Transport(Protocol):
     def send(self, frames: Sequence[bytes]) -> None:
         """Send text frames, in one write where that can be; before more are sent, the receiver may be told to pause."""
 
+    def send_part(self, part: bytes, *, first: bool, last: bool) -> None:
+        """Send a part of a text message as a frame; no other message is sent until the last one."""
+
     def close(self, code: int, reason: str) -> None:
         """Send a close frame behind everything that was sent."""
 

@@ -11,7 +11,9 @@ from functools import partial
 from typing import Any, cast
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 
@@ -21,6 +23,8 @@ from core.settings import Limits, Rate
 ABORT = "live_support.abort"
 """The scope extension with which the application cuts off a peer that does not read."""
 
+SEND_PART = "live_support.send_part"
+"""The scope extension with which it sends a text message in several frames; ASGI itself has no words for it."""
 
 _PIECE_BYTES = 4096
 _RESET_AT_ONCE = struct.pack("ii", 1, 0)
@@ -60,7 +64,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if hasattr(self, "scope"):  # not set when the handshake was refused
-            cast(dict[str, object], self.scope["extensions"])[ABORT] = partial(cut, self.transport)
+            extensions = cast(dict[str, object], self.scope["extensions"])
+            extensions[ABORT] = partial(cut, self.transport)
+            extensions[SEND_PART] = self._send_part
 
     def data_received(self, data: bytes) -> None:
         # Whatever one read brings would be parsed and queued at once: thousands of tiny frames, a dict for each.
@@ -82,6 +88,16 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.close":
             # uvicorn's own timer only closes, and so waits for a peer that does not read.
             self.loop.call_later(self._limits.close_seconds, cut, self.transport)
+
+    async def _send_part(self, part: bytes, *, first: bool, last: bool) -> None:
+        await self.writable.wait()
+        if self.disconnected or self.close_sent:
+            raise ClientDisconnected
+        try:
+            (self.conn.send_text if first else self.conn.send_continuation)(part, last)
+        except InvalidState:
+            raise ClientDisconnected from None
+        self.transport.write(b"".join(self.conn.data_to_send()))
 
     def handle_ping(self) -> None:
         if self._control_frames.take(self.loop.time()):

@@ -179,6 +179,10 @@ def frame_of(type_: bytes, body: bytes) -> bytes:
     return b'{"type":"%b","args":%b}' % (type_, body)
 
 
+HISTORY_BEGIN = b'{"type":"ChatHistory","args":{"messages":['
+HISTORY_END = b"]}}"
+
+
 def history_frame(bodies: list[bytes]) -> bytes:
     """Make a `ChatHistory` of already encoded messages."""
-    return b'{"type":"ChatHistory","args":{"messages":[%b]}}' % b",".join(bodies)
+    return b"%b%b%b" % (HISTORY_BEGIN, b",".join(bodies), HISTORY_END)

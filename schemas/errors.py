@@ -9,7 +9,7 @@ ChatError                    a frame or a join was refused; has an `Error` code,
  ├── Forbidden               forbidden        closes with 4503 on a `Join`
  ├── AlreadyClaimed          already_claimed  closes with 4511 on a `Join`
  ├── NotWaiting              not_waiting
- ├── RateLimited             rate_limited     says when to try again
+ ├── RateLimited             rate_limited     says when to try again; closes with 4429 on a `Join`
  ├── TooLarge                too_large
  ├── ChatFull                chat_full        closes with 1013 on a `Join`
  └── Unavailable             unavailable      closes with 1013 on a `Join`
@@ -64,6 +64,7 @@ class CloseCode(IntEnum):
     TRY_AGAIN_LATER = 1013, "try again later"
     SLOW_CONSUMER = 4008, "slow consumer"
     IDLE = 4408, "idle"
+    RATE_LIMITED = 4429, "rate limit exceeded"
     MALFORMED = 4500, "malformed messages"
     NOT_AUTHENTICATED = 4501, "not authenticated"
     FORBIDDEN = 4503, "not this participant"
@@ -133,7 +134,7 @@ class NotWaiting(ChatError):
 
 
 class RateLimited(ChatError):
-    """Raised when a connection sends more than it may."""
+    """Raised when a connection sends more than it may, or a chat is joined too often."""
 
     code = "rate_limited"
 

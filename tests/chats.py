@@ -31,12 +31,11 @@ class Chat(NamedTuple):
         return chat
 
     async def join_user(
-        self, connection: str = "u1", *, user_id: str | None = None, token: str | None = None
+        self, connection: str = "u1", *, user_id: str | None = None, token: str | None = None, room: bool = True
     ) -> Snapshot:
-        """Join as the User."""
+        """Join as the User; with `room`, others make room where there is none."""
         user_id = user_id or self.user_id
-        return await self.store.join(
-            self.chat_id,
+        return await self._join(
             JoinAttempt(
                 connection_id=connection,
                 participant="User",
@@ -44,6 +43,7 @@ class Chat(NamedTuple):
                 token=token,
                 joined=encode(UserJoined(user_id=user_id)),
             ),
+            room=room,
         )
 
     async def join_support(
@@ -54,21 +54,34 @@ class Chat(NamedTuple):
         name: str = "Vika",
         support_id: str | None = None,
         user_id: str | None = None,
+        agent_id: str = "",
+        room: bool = True,
     ) -> Snapshot:
         """Join as a Support, who becomes `new_id` if it is the first join."""
         user_id = user_id or self.user_id
-        return await self.store.join(
-            self.chat_id,
+        return await self._join(
             JoinAttempt(
                 connection_id=connection,
                 participant="Support",
+                agent_id=agent_id,
                 user_id=user_id,
                 support_id=support_id,
                 joined=encode(SupportJoined(user_id=user_id, support_id=new_id, support_user_name=name)),
                 new_support_id=new_id,
                 support_user_name=name,
             ),
+            room=room,
         )
+
+    async def _join(self, attempt: JoinAttempt, *, room: bool) -> Snapshot:
+        snapshot = await self.store.join(self.chat_id, attempt)
+        if room and snapshot.full:
+            await self.make_room(attempt.participant, attempt.connection_id)
+        return snapshot
+
+    async def make_room(self, participant: Participant, connection: str) -> None:
+        """Close the oldest connections of a participant, of whom this one has joined."""
+        await self.store.make_room(self.chat_id, participant, connection)
 
     async def say(
         self, content: str, *, connection: str | None = None, number: int = 1, sender: Participant = "User"

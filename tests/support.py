@@ -39,6 +39,7 @@ def make_settings(redis_url: str, **changes: Any) -> Settings:
     defaults = {
         "redis_url": redis_url,
         "join_rate": Rate("100000/second"),
+        "chat_join_rate": Rate("100000/second"),
         "message_rate": Rate("100000/second"),
         "websocket": WEBSOCKET,
         "limits": Limits(stop_notice_seconds=0),

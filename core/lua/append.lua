@@ -10,7 +10,7 @@
 local sender, number, content = ARGV[2], ARGV[3], ARGV[4]
 local said = ARGV[1] .. number % PLACES
 local meta = redis.call(
-  'HMGET', KEYS[1], 'userId', 'joined', 'supportId', 'messages', 'bytes', 'micros', 'offset', said
+  'HMGET', KEYS[1], 'userId', 'joined', 'supportId', 'messages', 'bytes', 'micros', 'offset', said, 'userMessages'
 )
 local user, support = meta[1], meta[3]
 if not user then return 'gone' end
@@ -25,7 +25,10 @@ local messages, bytes = (meta[4] or 0) + 1, (meta[5] or 0) + #body
 if messages > MOST_MESSAGES or bytes > MOST_BYTES then return 'full' end
 
 local offset = meta[7] + 1
-redis.call('HSET', KEYS[1], 'messages', messages, 'bytes', bytes, 'micros', whole(micros), 'offset', offset, said, number)
+redis.call(
+  'HSET', KEYS[1], 'messages', messages, 'bytes', bytes, 'micros', whole(micros), 'offset', offset, said, number,
+  'userMessages', (meta[9] or 0) + (sender == 'User' and 1 or 0)
+)
 tell(offset, 'ChatMessage', body)
 renew((not support and meta[2]) and WAITING_TTL_MS or CHAT_TTL_MS)
 return 'stored'

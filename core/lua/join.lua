@@ -1,36 +1,45 @@
--- Decide a Join by what is stored (PROTOCOL section 3), and read the log up to this moment.
+-- Decide a Join by what is stored (PROTOCOL section 3), and read a short log up to this moment.
 -- ARGV  1 connection  2 participant  3 userId  4 given supportId, or ''  5 token hash, or ''
 --       6 args of Joined, to append on a first Join  7 new supportId  8 supportUserName, or ''
---       9 chat TTL in ms  10 waiting TTL in ms  11 connections per participant
---       12 the Support's agent, or ''  13 most bytes of a log that comes with the reply
---       14 most replaced connections of the chat
--- Returns {'gone' | 'forbidden' | 'claimed' | 'unnamed' | 'crowded'}
---      or {'first' | 'again', supportId, supportUserName, 'joined' | '' (the User), TTL in ms, offset,
---          kind, body, kind, body ...}; of a larger log no entry, but the offset up to which it is to be read
--- A repeated call of the same connection gets the same answer and appends nothing; so does a Support whose first
--- Join was answered into a lost connection, and who comes again under the same name (and, with tokens, is the same agent).
+--       9 the Support's agent, or ''
+-- CHAT_TTL_MS, WAITING_TTL_MS.  CONNECTIONS of a participant.  REPLACED: most replaced connections of the chat.
+-- JOINS: so many at once, of which one comes back every JOIN_US.  WHOLE_LOG_BYTES: a longer log does not come along.
+-- Returns {'gone' | 'forbidden' | 'claimed' | 'unnamed' | 'crowded'}, {'limited', ms until the next try}
+--      or {'first' | 'again', supportId, supportUserName, 'joined' | '' (the User), TTL in ms,
+--          'full' | '' (whether others are to make room), offset, messages, bytes of messages,
+--          kind, body, kind, body ...}; of a longer log no entry
+-- A repeated call of the same connection gets the same answer and appends nothing.
 
 local connection, participant, user, given = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local meta = redis.call(
-  'HMGET', KEYS[1], 'userId', 'tokenHash', 'joined', 'supportId', 'supportUserName', 'agent', 'offset', 'messages'
+  'HMGET', KEYS[1], 'userId', 'tokenHash', 'joined', 'supportId', 'supportUserName', 'agent',
+  'offset', 'messages', 'bytes', 'userMessages', 'joins'
 )
-local joined, support, support_name = meta[3] or '', meta[4] or '', meta[5] or ''
+local joined, support, support_name, agent = meta[3] or '', meta[4] or '', meta[5] or '', meta[6] or ''
+local messages = tonumber(meta[8] or 0)
 
 if not meta[1] then return {'gone'} end
 if user ~= meta[1] then return {'forbidden'} end
 
--- Whether a Support may come in again that was never told its supportId, because its connection was lost before
--- `Joined` reached it: no connection of the Support stands but this one, when the call is repeated, and it has said
--- nothing.
-local function never_heard()
-  for _, member in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
-    if string.sub(member, 1, 8) == 'Support:' and member ~= 'Support:' .. connection then return false end
+-- There are a few for each participant, because a connection beyond those replaces another.
+local this, known, own, supports = participant .. ':' .. connection, false, 0, 0
+for _, member in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
+  if member == this then
+    known = true
+  else
+    if string.sub(member, 1, #participant + 1) == participant .. ':' then own = own + 1 end
+    if string.sub(member, 1, 8) == 'Support:' then supports = supports + 1 end
   end
-  for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
-    -- Inside of a content its quotes would be escaped.
-    if string.find(entry[2][2], '"from":"Support"', 1, true) then return false end
-  end
-  return true
+end
+
+-- Whether this is the chat's Support, though it does not say its supportId. Its connection may have been lost before
+-- `Joined` reached it. A token tells who it is. Without one it goes by the name, and only while no Support is connected
+-- and none has said anything: then there is nothing to take from another. (Messages that a process of an older version
+-- has stored are not counted as the User's: who said them is not known.)
+local function is_the_support()
+  if support == '' or agent ~= ARGV[9] then return false end
+  if agent ~= '' then return true end
+  return support_name == ARGV[8] and supports == 0 and tonumber(meta[10] or 0) == messages
 end
 
 local first, repeated
@@ -39,25 +48,30 @@ if participant == 'User' then
   repeated = joined == connection
   first = joined == '' or repeated
 else
-  local same = support ~= '' and support_name == ARGV[8] and (meta[6] or '') == ARGV[12]
-  repeated = support == ARGV[7] or (given == '' and same and never_heard())
+  repeated = support == ARGV[7] or (given == '' and is_the_support())
   first = support == '' or repeated
   if given == '' then
     if not first then return {'claimed'} end
-    if ARGV[8] == '' then return {'unnamed'} end
-  elseif first or given ~= support or (meta[6] or '') ~= ARGV[12] then
+    if support == '' and ARGV[8] == '' then return {'unnamed'} end
+  elseif first or given ~= support or agent ~= ARGV[9] then
     return {'forbidden'}
   end
 end
 
--- The oldest connection makes room. Its end is an entry of the log, so its process cannot miss it.
-local this, own, surplus = participant .. ':' .. connection, {}, -tonumber(ARGV[11])
-for _, member in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
-  if string.sub(member, 1, #participant + 1) == participant .. ':' and member ~= this then own[#own + 1] = member end
-end
-surplus = surplus + #own + 1
 -- What is no message is bounded, too: nobody may let a log grow for ever by coming again and again.
-if surplus > 0 and tonumber(meta[7]) - tonumber(meta[8] or 0) >= tonumber(ARGV[14]) then return {'crowded'} end
+local full = own >= CONNECTIONS
+if full and tonumber(meta[7]) - messages >= REPLACED then return {'crowded'} end
+
+-- The rate of joins, as in take.lua. `joins` is when the bucket is full again; what is later than can be was written
+-- before the clock was set back.
+if not known then
+  local now, size = now_us(), JOIN_US * JOINS
+  local full_at = tonumber(meta[11] or 0)
+  if full_at < now or full_at > now + size then full_at = now end
+  local early = full_at + JOIN_US - now - size
+  if early > 0 then return {'limited', math.ceil(early / 1000)} end
+  redis.call('HSET', KEYS[1], 'joins', whole(full_at + JOIN_US))
+end
 
 if first and not repeated then
   if participant == 'User' then
@@ -65,27 +79,23 @@ if first and not repeated then
     redis.call('HSET', KEYS[1], 'joined', connection)
   else
     support, support_name = ARGV[7], ARGV[8]
-    redis.call('HSET', KEYS[1], 'supportId', support, 'supportUserName', support_name, 'agent', ARGV[12])
+    redis.call('HSET', KEYS[1], 'supportId', support, 'supportUserName', support_name, 'agent', ARGV[9])
   end
   append('Joined', ARGV[6])
 end
 
 redis.call('ZADD', KEYS[3], 'NX', whole(now_us()), this)
-for index = 1, surplus do
-  redis.call('ZREM', KEYS[3], own[index])
-  append('Replaced', string.sub(own[index], #participant + 2))
-end
 
-local ttl = (support == '' and joined ~= '') and ARGV[10] or ARGV[9]
+local ttl = (support == '' and joined ~= '') and WAITING_TTL_MS or CHAT_TTL_MS
 renew(ttl)
 
-local size = redis.call('HMGET', KEYS[1], 'offset', 'bytes')
-local offset = tonumber(size[1])
+local offset, bytes = tonumber(redis.call('HGET', KEYS[1], 'offset')), tonumber(meta[9] or 0)
 local reply = {
-  first and 'first' or 'again', support, support_name, joined ~= '' and 'joined' or '', tonumber(ttl), offset,
+  first and 'first' or 'again', support, support_name, joined ~= '' and 'joined' or '', ttl, full and 'full' or '',
+  offset, messages, bytes,
 }
 -- An entry costs some 100 bytes besides its message.
-if tonumber(size[2] or 0) + 100 * offset <= tonumber(ARGV[13]) then
+if bytes + 100 * offset <= WHOLE_LOG_BYTES then
   for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
     reply[#reply + 1] = entry[2][1]
     reply[#reply + 1] = entry[2][2]

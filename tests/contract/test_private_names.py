@@ -71,7 +71,7 @@ def imports() -> dict[str, set[str]]:
             pattern = r"^ *from ((?:picows|uvicorn|websockets)[\w.]*) import (.+?)(?: *#.*)?$"
             for module, names in re.findall(pattern, path.read_text("utf-8"), re.MULTILINE):
                 found.setdefault(module, set()).update(name.strip() for name in names.strip("()").split(","))
-    public = {"picows", "uvicorn", "websockets", "websockets.frames"}
+    public = {"picows", "uvicorn", "websockets", "websockets.exceptions", "websockets.frames"}
     return {module: names for module, names in found.items() if module not in public}
 
 

@@ -1,4 +1,5 @@
-"""Attacks on a ChatServer, by raw sockets: `python -m tests.hostile.attacks NAME PORT` prints what became of them.
+"""Attacks on a ChatServer, by raw sockets: `python -m tests.hostile.attacks NAME PORT [USER ...]` prints what became of
+them. A user is what registration gave, as JSON.
 
 They run in a process of their own, so that an honest client's latency is not the attacker's. The output is one JSON
 object: `cut_after`, how many seconds each hostile connection lasted (null: it still stood), and `told`, the codes.
@@ -129,7 +130,7 @@ def register(port: int) -> dict[str, str]:
 
 def join(user: dict[str, str], sender: str = "User") -> dict[str, Any]:
     """The `Join` of a user, or of a Support in the user's chat."""
-    name = {"supportUserName": "Eve"} if sender == "Support" else {"token": user["token"]}
+    name = {"supportUserName": "Eve"} if sender == "Support" else {"token": user.get("token")}
     return {"type": "Join", "args": {"userId": user["userId"], "username": "Mallory", "from": sender, **name}}
 
 
@@ -265,7 +266,48 @@ def slow_readers(port: int) -> list[Outcome]:
     return outcomes
 
 
-ATTACKS = {
+STORM_SECONDS = 6.0
+
+
+def join_storm(port: int, user: dict[str, str]) -> list[Outcome]:
+    """Join one chat again and again in four threads, and reset each connection at once."""
+    end = time.monotonic() + STORM_SECONDS
+
+    def storm() -> None:
+        while time.monotonic() < end:
+            with suppress(OSError):
+                one = Hostile(port, f"/chat/{user['chatId']}")
+                one.send_json(join(user))
+                time.sleep(0.01)
+                one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                one.socket.close()
+
+    threads = [Thread(target=storm) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return []
+
+
+def unread_histories(port: int, *users: dict[str, str]) -> list[Outcome]:
+    """Join in five tabs each, with a message between them, and read nothing."""
+    tabs = []
+    for user in users:
+        for number in range(5):
+            tab = Hostile(port, f"/chat/{user['chatId']}", receive_buffer=1024)
+            tab.send_json(join(user))
+            args = {"userId": user["userId"], "content": f"{number}", "from": "User"}
+            tab.send_json({"type": "ChatMessage", "args": args})
+            tabs.append(tab)
+            time.sleep(0.2)
+    time.sleep(1)
+    for tab in tabs:
+        tab.socket.close()
+    return []
+
+
+ATTACKS: dict[str, Callable[..., list[Outcome]]] = {
     attack.__name__: attack
     for attack in (
         none,
@@ -277,15 +319,17 @@ ATTACKS = {
         oversize,
         unfinished_close,
         slow_readers,
+        join_storm,
+        unread_histories,
     )
 }
 
 
-def main(name: str, port: int) -> None:
+def main(name: str, port: int, *users: str) -> None:
     """Attack, and print the outcomes."""
-    outcomes = ATTACKS[name](port)
+    outcomes = ATTACKS[name](port, *map(json.loads, users))
     print(json.dumps({"cut_after": [one.cut_after for one in outcomes], "told": [one.told for one in outcomes]}))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

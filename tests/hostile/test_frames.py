@@ -6,43 +6,23 @@ are timed. At the end a table tells it all.
 
 import asyncio
 import json
-import os
-import re
 import statistics
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
 
-from tests.support import DEADLINE, UNIT, WEBSOCKET, Service, Socket, User, eventually, free_port, is_healthy
+from tests.hostile.victims import MIB, Honest, Victim, running
+from tests.support import UNIT, WEBSOCKET
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-HONEST_USERS = 4
-PAUSE_SECONDS = 1 / 15
-"""Between two messages of an honest user: fewer than the rate that everybody has."""
-
 LONGEST_SECONDS = 60
-MIB = 1024
-
-
-class Victim(NamedTuple):
-    """A ChatServer in a process of its own, with the limits of production."""
-
-    service: Service
-    process: asyncio.subprocess.Process
-
-    @property
-    def rss_kib(self) -> int:
-        """Its memory."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0])
 
 
 class Row(NamedTuple):
@@ -68,61 +48,8 @@ def table() -> Iterator[list[Row]]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def victim(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Victim]:
-    port = free_port()
-    settings = {"REDIS_URL": redis_url, "CHAT_PORT": str(port), "JOIN_RATE": "100000/second"}
-    log = tmp_path_factory.mktemp("victim") / "log"
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "core.cli", "chat-server"),
-            env={**os.environ, **{f"LIVE_SUPPORT_{name}": value for name, value in settings.items()}},
-            stderr=output,
-        )
-    service = Service(port)
-    try:
-        await eventually(lambda: is_healthy(service))
-        yield Victim(service, process)
-        assert process.returncode is None, log.read_text()
-        assert not re.search(r"rror|Traceback", log.read_text()), log.read_text()
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-class Honest:
-    """Users who chat, and measure how long their echoes take."""
-
-    def __init__(self) -> None:
-        self.echo_ms: list[float] = []
-
-    @asynccontextmanager
-    async def chatting(self, service: Service) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            talks = []
-            for _ in range(HONEST_USERS):
-                user = await User.register(service)
-                socket = await stack.enter_async_context(user.chat(service))
-                await socket.send(user.join())
-                assert await socket.receive() == user.joined
-                talks.append(asyncio.create_task(self._talk(user, socket)))
-            try:
-                yield
-            finally:
-                for talk in talks:
-                    talk.cancel()
-                for outcome in await asyncio.gather(*talks, return_exceptions=True):
-                    assert isinstance(outcome, asyncio.CancelledError), outcome
-
-    async def _talk(self, user: User, socket: Socket) -> None:
-        said = 0
-        while True:
-            said += 1
-            began = time.monotonic()
-            await socket.send(user.says(f"{said}"))
-            async with asyncio.timeout(DEADLINE):
-                echo = json.loads(await socket.connection.recv())
-            self.echo_ms.append((time.monotonic() - began) * 1000)
-            assert echo["args"]["content"] == f"{said}", echo
-            await asyncio.sleep(PAUSE_SECONDS)
+    async with running(redis_url, tmp_path_factory.mktemp("victim"), JOIN_RATE="100000/second") as victim:
+        yield victim
 
 
 async def attack(name: str, victim: Victim, table: list[Row], *, seconds: float = 3) -> tuple[Row, list[float | None]]:

@@ -199,6 +199,42 @@ async def test_only_the_same_agent_may_join_again(chat_server: Service) -> None:
             await talk.goes_on(socket)
 
 
+async def test_an_agent_who_lost_everything_but_the_token_comes_back_at_any_time(chat_server: Service) -> None:
+    async with user_in_chat(chat_server) as (user, user_socket), user.chat(chat_server, **VIKA) as vika:
+        support = await joined(vika, user)
+        await user_socket.receive()
+        said = await say(user.hears("Hello!", support["supportId"]), vika, user_socket)
+        # The first connection still stands, and it has spoken; even the name may be another one.
+        talk = Talk(chat_server, user, support["supportId"], user_socket, vika)
+        for name in ("Vika", "Victoria", None):
+            async with user.chat(chat_server, **bearer(make_token("vika", seconds=60))) as again:
+                assert await joined(again, user, supportUserName=name) == support
+                history = await again.receive()
+                assert history["type"] == "ChatHistory"
+                assert history["args"]["messages"][0] == said
+                await talk.goes_on(again)
+            async with user.chat(chat_server, **ANA) as other:
+                assert await refused(other, user.support_join(supportUserName=name)) == ("already_claimed", 4511)
+        await talk.goes_on()
+
+
+NO_NAMES = ["x" * 65, "Vi\u0007ka", "\u202eakiV", " \t ", "\u00a0"]
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+async def test_a_name_of_the_token_that_is_none_is_passed_over(chat_server: Service, name: str) -> None:
+    user = await User.register(chat_server)
+    async with user.chat(chat_server, **bearer(make_token(name=name))) as socket:
+        assert (await joined(socket, user))["supportUserName"] == "Vika"
+
+
+async def test_a_name_of_the_token_that_is_none_does_not_make_up_for_a_missing_one(chat_server: Service) -> None:
+    user = await User.register(chat_server)
+    async with user.chat(chat_server, **bearer(make_token(name="x" * 65))) as socket:
+        assert await refusal(user.support_join(supportUserName=None), socket) == "invalid"
+        assert await joined(socket, user)
+
+
 async def test_a_connection_ends_with_its_token(chat_server: Service, subscriber_service: Service) -> None:
     end = time.time() + 10 * UNIT
     options = bearer(make_token(exp=end))

@@ -64,7 +64,8 @@ async def waiting_in(chats: LiveChats, chat: Chat, queue: JoinQueue) -> AsyncIte
     live = chats.enter(chat.chat_id, tab)
     snapshot = await chat.join_user()
     place = await queue.enqueue(user_id=chat.user_id, chat_id=chat.chat_id)
-    live.admit(tab, snapshot, user_id=chat.user_id, place=place)
+    live.learn(snapshot, user_id=chat.user_id, place=place)
+    live.follow(tab, snapshot.offset)
     try:
         yield live
     finally:
@@ -93,7 +94,7 @@ async def test_a_chat_whose_snapshot_has_a_support_has_no_place_in_the_queue_any
     async with waiting_in(chats, chat, queue) as live:
         support = Tab()
         chats.enter(chat.chat_id, support)
-        live.admit(support, await chat.join_support(), user_id=chat.user_id, place=None)
+        live.learn(await chat.join_support(), user_id=chat.user_id, place=None)
         chats.leave(live, support, None)
         assert live.presence == Presence(chat.user_id, chat.chat_id, None)
 
@@ -103,7 +104,7 @@ async def test_a_large_gap_is_filled_in_pieces_that_fit_into_an_outbox(
 ) -> None:
     chat, reader = await Chat.open(store), Reader()
     live = chats.enter(chat.chat_id, reader)
-    live.admit(reader, await chat.join_user(), user_id=chat.user_id, place=None)
+    live.follow(reader, (await chat.join_user()).offset)
     with monkeypatch.context() as patch:
         patch.setattr(LiveChat, "publication", lambda *_: None)
         await asyncio.gather(*(chat.say(str(number)) for number in range(1000)))

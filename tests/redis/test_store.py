@@ -12,10 +12,10 @@ from redis.asyncio import Redis as Client
 
 from core.hub import Hub
 from core.redis import Redis
-from core.settings import Limits, Settings
-from core.store import ChatStore, Entry
+from core.settings import Limits, Rate, Settings
+from core.store import _JOINS_AT_ONCE, ChatStore, Entry
 from schemas.codec import encode
-from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, CloseCode, Forbidden, InvalidFrame
+from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, CloseCode, Forbidden, InvalidFrame, RateLimited
 from schemas.messages import StoredMessage
 from tests.chats import VIKA, Chat, hex_id
 from tests.keys import KEYS
@@ -121,13 +121,17 @@ async def test_tabs_that_join_a_full_chat_at_once_do_not_cost_the_connection(
     for begin in range(0, 2000, 100):
         await asyncio.gather(*(chat.say(f"{number:03}" + "x" * 3900) for number in range(begin, begin + 100)))
     connection = await core_redis.run("CLIENT", "ID")
-    snapshots = await asyncio.gather(*(chat.join_user(f"u{number}") for number in range(8)))
+
+    async def joins(tab: str) -> list[bytes]:
+        snapshot = await chat.join_user(tab)
+        assert snapshot.entries is None
+        return [body async for piece in store.messages(chat.chat_id, snapshot) for body in piece]
+
+    histories = await asyncio.gather(*(joins(f"u{number}") for number in range(8)))
     assert await core_redis.run("CLIENT", "ID") == connection
-    log = await chat.log()
-    assert len(log) > 2000
-    for snapshot in snapshots:
-        assert snapshot.entries == log[: snapshot.offset]
-        assert snapshot.offset > 2000
+    said = [entry.body for entry in await chat.log() if entry.kind == b"ChatMessage"]
+    assert len(said) == 2000
+    assert histories == [said] * 8
 
 
 async def test_a_first_support_needs_a_name(chat: Chat) -> None:
@@ -143,6 +147,35 @@ async def test_a_support_that_may_not_have_heard_its_id_comes_in_again(chat: Cha
         again = await chat.join_support("s2", new_id=hex_id(2))
         assert (again.first, again.support_id) == (True, VIKA)
     assert kinds(await chat.log()) == ["Joined"]
+
+
+async def test_a_support_with_a_token_comes_in_again_at_any_time(chat: Chat) -> None:
+    """Whatever it has said and whoever of it is there; the token tells who it is, so it needs no name either."""
+    await chat.join_support("s1", agent_id="vika")
+    await chat.say("hey", sender="Support")
+    for name in ("Vika", "Victoria", ""):
+        again = await chat.join_support("s2", new_id=hex_id(2), name=name, agent_id="vika")
+        assert (again.first, again.support_id, again.support_user_name) == (True, VIKA, "Vika")
+    assert kinds(await chat.log()) == ["Joined", "ChatMessage"]
+
+
+@pytest.mark.parametrize(("joined_as", "comes_as"), [("vika", "ana"), ("vika", ""), ("", "vika")])
+async def test_a_support_with_another_token_is_another_one(chat: Chat, joined_as: str, comes_as: str) -> None:
+    await chat.join_support("s1", agent_id=joined_as)
+    await chat.store.leave(chat.chat_id, "Support", "s1")
+    with pytest.raises(AlreadyClaimed):
+        await chat.join_support("s2", new_id=hex_id(2), agent_id=comes_as)
+
+
+async def test_whoever_spoke_before_messages_were_counted_may_have_been_the_support(chat: Chat, client: Client) -> None:
+    """As in a rolling upgrade: a process of the version before stores messages, and does not say whose they are."""
+    await chat.join_support("s1")
+    await chat.store.leave(chat.chat_id, "Support", "s1")
+    await chat.say("hey")
+    await client.hincrby(KEYS.chat(chat.chat_id).meta, "messages", 1)
+    await chat.say("hey")
+    with pytest.raises(AlreadyClaimed):
+        await chat.join_support("s2", new_id=hex_id(2))
 
 
 @pytest.mark.parametrize("reason", ["it is there", "it has spoken", "it has another name"])
@@ -222,6 +255,132 @@ async def test_a_log_does_not_grow_for_ever_by_connections_that_come_and_replace
     await chat.say("Those who are in go on.")
     await chat.store.leave(chat.chat_id, "User", joined[-1])
     await chat.join_user("one when there is room")
+
+
+async def test_a_join_replaces_nobody_before_it_is_sure_to_succeed(small_chat: Chat) -> None:
+    for connection in ("u1", "u2"):
+        await small_chat.join_user(connection)
+    for connection in ("u3", "u4", "u5", "u6"):
+        assert (await small_chat.join_user(connection, room=False)).full
+        await small_chat.store.leave(small_chat.chat_id, "User", connection)
+    assert await replaced_in(small_chat) == []
+
+
+async def test_whoever_was_replaced_replaces_nobody(small_chat: Chat) -> None:
+    """A join that is slow to make room, and is the oldest by then."""
+    for connection in ("u1", "u2", "u3"):
+        await small_chat.join_user(connection, room=False)
+    for connection in ("u4", "u5"):
+        await small_chat.join_user(connection)
+    assert await replaced_in(small_chat) == [b"u1", b"u2", b"u3"]
+    await small_chat.make_room("User", "u3")
+    assert await replaced_in(small_chat) == [b"u1", b"u2", b"u3"]
+
+
+async def test_nobody_is_replaced_in_a_chat_that_is_gone(small_chat: Chat, client: Client) -> None:
+    for connection in ("u1", "u2", "u3"):
+        await small_chat.join_user(connection, room=False)
+    await client.delete(*KEYS.chat(small_chat.chat_id))
+    await small_chat.make_room("User", "u3")
+    assert await small_chat.is_gone()
+    assert not await client.exists(*KEYS.chat(small_chat.chat_id))
+
+
+# How often a chat may be joined.
+
+seldom = pytest.mark.given(chat_join_rate=Rate("3/hour"))
+
+
+@seldom
+async def test_a_chat_is_joined_only_so_often(store: ChatStore) -> None:
+    chat, other = await Chat.open(store), await Chat.open(store, 2)
+    await chat.join_support("s1")
+    for connection in ("u1", "u2"):
+        await chat.join_user(connection)
+    for join in (chat.join_user("u3"), chat.join_support("s2", support_id=VIKA, new_id=hex_id(2))):
+        with pytest.raises(RateLimited) as refused:
+            await join
+        assert refused.value.close == CloseCode.RATE_LIMITED
+        assert 0 < (refused.value.retry_after_ms or 0) <= 1_200_000
+    assert await chat.store.support_id(chat.chat_id) == VIKA
+    await chat.say("Whoever is in goes on.")
+    await other.join_user("u1")
+
+
+@seldom
+async def test_a_repeated_join_counts_once(store: ChatStore) -> None:
+    chat = await Chat.open(store)
+    for connection in ("u1", "u2", "u3"):
+        for _ in range(5):
+            await chat.join_user(connection)
+
+
+@seldom
+async def test_refused_joins_do_not_use_up_those_of_the_participants(store: ChatStore) -> None:
+    chat = await Chat.open(store)
+    for _ in range(5):
+        with pytest.raises(Forbidden):
+            await chat.join_user(user_id=hex_id(7))
+        with pytest.raises(InvalidFrame):
+            await chat.join_support(name="")
+    for connection in ("u1", "u2", "u3"):
+        await chat.join_user(connection)
+    for _ in range(5):
+        with pytest.raises(RateLimited):
+            await chat.join_user("u4")
+
+
+@pytest.mark.given(chat_join_rate=Rate("20/second"))
+async def test_joins_come_back_with_time(store: ChatStore) -> None:
+    chat = await Chat.open(store)
+    with pytest.raises(RateLimited) as refused:  # noqa: PT012 - how soon depends on the machine
+        for number in range(1000):
+            await chat.join_user(f"u{number}")
+    await asyncio.sleep((refused.value.retry_after_ms or 0) / 1000)
+    await chat.join_user("later")
+
+
+@seldom
+@pytest.mark.parametrize("hours", [2, 24])
+async def test_a_clock_that_was_set_back_keeps_nobody_out(store: ChatStore, client: Client, hours: int) -> None:
+    chat = await Chat.open(store)
+    for connection in ("u1", "u2", "u3"):
+        await chat.join_user(connection)
+    joins = await client.hget(KEYS.chat(chat.chat_id).meta, "joins")
+    assert joins is not None
+    await client.hset(KEYS.chat(chat.chat_id).meta, "joins", int(joins) + hours * 3_600_000_000)
+    await chat.join_user("u4")
+
+
+# What a full chat costs.
+
+
+@pytest.mark.parametrize(("content", "count"), [("hi there", 4990), ("\U0001f642" * 3990, 518)])
+async def test_no_join_keeps_redis_busy_with_a_full_chat(chat: Chat, client: Client, content: str, count: int) -> None:
+    await chat.join_user()
+    for begin in range(0, count, 100):
+        await asyncio.gather(*(chat.say(content) for _ in range(min(100, count - begin))))
+    await client.config_set("slowlog-log-slower-than", 0)
+    await client.config_set("slowlog-max-len", 1000)
+    try:
+        await client.slowlog_reset()
+        for number in range(5):
+            await chat.join_user(f"u{number}")
+            await chat.join_support(f"s{number}", new_id=hex_id(number))
+            await chat.store.leave(chat.chat_id, "Support", f"s{number}")
+        await chat.say("hey")
+        await chat.log()
+        log = await client.slowlog_get(1000)
+    finally:
+        await client.config_set("slowlog-log-slower-than", 10_000)
+    fastest: dict[bytes, int] = {}
+    for entry in log:
+        name = b" ".join(entry["command"].split()[:2])
+        fastest[name] = min(entry["duration"], fastest.get(name, 10**9))
+    scripts = [microseconds for name, microseconds in fastest.items() if name.startswith(b"EVALSHA")]
+    assert len(scripts) >= 2
+    # The fastest of each: a busy machine may interrupt any of them.
+    assert max(scripts) < 2000, fastest
 
 
 # Talking.
@@ -311,6 +470,40 @@ async def test_a_full_chat_takes_nothing_more(core_redis: Redis, settings: Setti
 
 
 # Reading.
+
+
+@pytest.mark.given(chat_max_messages=10_000)
+async def test_messages_of_any_size_come_in_pieces_of_about_one_size(chat: Chat) -> None:
+    """Small ones, large ones, and small ones again: the average says little."""
+    for content, count in (("hey", 300), ("\U0001f642" * 3990, 40), ("hey", 300)):
+        await asyncio.gather(*(chat.say(content) for _ in range(count)))
+    snapshot = await chat.join_user()
+    pieces = [piece async for piece in chat.store.messages(chat.chat_id, snapshot)]
+    assert max(sum(map(len, piece)) for piece in pieces) < 128 * 1024 + 17_000
+    assert len(pieces) < 20
+    said = [entry.body for entry in await chat.log() if entry.kind == b"ChatMessage"]
+    assert [body for piece in pieces for body in piece] == said
+
+
+async def test_a_chat_that_ends_while_it_is_read_is_gone(chat: Chat, client: Client) -> None:
+    await asyncio.gather(*(chat.say("x" * 1000) for _ in range(300)))
+    pieces = chat.store.messages(chat.chat_id, await chat.join_user())
+    assert await anext(pieces)
+    await client.delete(*KEYS.chat(chat.chat_id))
+    with pytest.raises(ChatGone):
+        [_ async for _ in pieces]
+
+
+async def test_what_was_missed_does_not_wait_for_those_who_join(store: ChatStore, chat: Chat) -> None:
+    await asyncio.gather(*(chat.say("x" * 1000) for _ in range(100)))
+    snapshot = await chat.join_user()
+    for number in range(_JOINS_AT_ONCE):  # others have all the turns
+        await store._joins.begin(hex_id(10 + number))
+    joining = asyncio.ensure_future(anext(store.messages(chat.chat_id, snapshot)))
+    assert len(await store.entries_after(chat.chat_id, 0)) == 100
+    assert not joining.done()
+    store._joins.end(hex_id(10))
+    assert await joining
 
 
 async def test_entries_are_read_from_behind_an_offset_on(chat: Chat) -> None:

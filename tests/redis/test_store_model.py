@@ -134,7 +134,7 @@ class StoreMachine(Machine):
         model = self.models[number]
         user_id = hex_id(77) if foreign else None
         outcome = self.outcome(
-            lambda: model.chat.join_user(f"u{connection}", user_id=user_id, token=token), times, model
+            lambda: model.chat.join_user(f"u{connection}", user_id=user_id, token=token, room=False), times, model
         )
         if model.gone:
             assert outcome is ChatGone
@@ -145,7 +145,7 @@ class StoreMachine(Machine):
             if model.user_connection is None:
                 model.user_connection = f"u{connection}"
                 model.log.append(("Joined", "User"))
-            self.let_in(model, "User", f"u{connection}", first, outcome)
+            self.let_in(model, "User", f"u{connection}", first, outcome, times)
 
     @rule(
         number=chats,
@@ -168,6 +168,7 @@ class StoreMachine(Machine):
                 name=name,
                 support_id=given_id,
                 user_id=hex_id(77) if foreign else None,
+                room=False,
             ),
             times,
             model,
@@ -184,24 +185,32 @@ class StoreMachine(Machine):
             assert outcome is Forbidden
         elif given_id is None and current is not None and not repeated:
             assert outcome is AlreadyClaimed
-        elif given_id is None and not name:
+        elif current is None and not name:
             assert outcome is InvalidFrame
         else:
             if current is None:
                 model.support = (support_id(new), name)
                 model.log.append(("Joined", support_id(new)))
-            self.let_in(model, "Support", f"s{connection}", current is None or repeated, outcome)
+            self.let_in(model, "Support", f"s{connection}", current is None or repeated, outcome, times)
 
-    def let_in(self, model: ChatModel, participant: Participant, connection: str, first: bool, outcome: object) -> None:
+    def let_in(
+        self, model: ChatModel, participant: Participant, connection: str, first: bool, outcome: object, times: int
+    ) -> None:
         assert isinstance(outcome, Snapshot)
+        told = len(model.log)
         model.connect(participant, connection)
+        assert outcome.full == (len(model.log) > told)
+        for _ in range(times if outcome.full else 0):
+            self.run(model.chat.make_room(participant, connection))
         model.renew()
         assert outcome.first == first
         assert (outcome.support_id, outcome.support_user_name) == (model.support or (None, ""))
         assert outcome.user_joined == (model.user_connection is not None)
         assert outcome.ttl_ms == model.lifetime * 1000
-        assert [entry.offset for entry in outcome.entries] == list(range(1, len(model.log) + 1))
-        assert [entry.kind.decode() for entry in outcome.entries] == [kind for kind, _ in model.log]
+        assert (outcome.offset, outcome.messages) == (told, len(model.said))
+        assert outcome.entries is not None
+        assert [entry.offset for entry in outcome.entries] == list(range(1, told + 1))
+        assert [entry.kind.decode() for entry in outcome.entries] == [kind for kind, _ in model.log[:told]]
 
     @rule(number=chats, participant=st.sampled_from(["User", "Support"]), connection=connections, times=often_once)
     def leaves(self, number: int, participant: Literal["User", "Support"], connection: str, times: int) -> None:

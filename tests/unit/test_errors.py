@@ -22,6 +22,7 @@ def test_the_close_codes_are_those_of_the_protocol() -> None:
         "TRY_AGAIN_LATER": 1013,
         "SLOW_CONSUMER": 4008,
         "IDLE": 4408,
+        "RATE_LIMITED": 4429,
         "MALFORMED": 4500,
         "NOT_AUTHENTICATED": 4501,
         "FORBIDDEN": 4503,

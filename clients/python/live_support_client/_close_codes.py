@@ -8,6 +8,7 @@ CLOSE_CODES = {
     1013: ("try again later", True),
     4008: ("slow consumer", True),
     4408: ("idle", True),
+    4429: ("rate limit exceeded", True),
     4500: ("malformed messages", False),
     4501: ("not authenticated", False),
     4503: ("not this participant", False),
