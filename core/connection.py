@@ -56,7 +56,8 @@ class Connection:
         settings: the deadlines and bounds.
         connections: the process's; it belongs to them while it is open.
         refill: asked for more frames whenever the peer has taken everything; see `flush`.
-        idle_grace: told for how long the connection has been idle, says for how many seconds more it may be; 0 lets it close.
+        idle_grace: told for how many seconds the connection has been idle, says for how many more it may be; 0 lets it
+            close.
     """
 
     # Thousands of them are idle at a time: no dict, and what most never need is made when it is needed.
