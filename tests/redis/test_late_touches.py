@@ -44,7 +44,7 @@ class Leaving:
         self._live = self._chats.enter(chat.chat_id, self._tab)
         snapshot = await chat.join_user(Tab.connection_id)
         place = await self.queue.enqueue(user_id=chat.user_id, chat_id=chat.chat_id)
-        self._live.admit(self._tab, snapshot, user_id=chat.user_id, place=place)
+        self._live.learn(snapshot, user_id=chat.user_id, place=place)
         return chat
 
     async def begins_to_leave(self) -> None:
