@@ -30,8 +30,9 @@ _REFUSED_SECONDS = 1.0
 # uvicorn's WebSocket class parses a head anew, and takes no more.
 _HEADERS_MAX = 100
 _LINE_BYTES = 8000
-# Room for the longest name, escaped and decomposed: unescaping is slow.
 _URL_BYTES = 4096
+# As many as the longest name can have, decomposed: unescaping is slow.
+_ESCAPES_MAX = 1024
 # Headers of a handshake that are parsed item by item, which is slow, too. A browser sends some five items.
 _LISTS = frozenset({b"connection", b"upgrade", b"sec-websocket-extensions", b"sec-websocket-protocol"})
 _LISTED_MAX = 100
@@ -146,6 +147,7 @@ class HttpProtocol(HttpToolsProtocol):
             or len(sizes) > _HEADERS_MAX
             or max(sizes, default=0) > _LINE_BYTES
             or len(self.url) > _URL_BYTES
+            or self.url.count(b"%") > _ESCAPES_MAX
             or self._listed() > _LISTED_MAX
         ):
             return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
