@@ -6,6 +6,7 @@ from litestar.openapi import ResponseSpec
 
 from core.drain import Drain
 from core.hub import Hub
+from core.problems import problems
 from core.redis import Redis
 from schemas.messages import Health
 
@@ -23,7 +24,8 @@ async def why_unavailable(redis: Redis, hub: Hub, drain: Drain) -> str | None:
     tags=["health"],
     summary="Ask whether the service can do its work",
     response_description="It can.",
-    responses={503: ResponseSpec(Health, description="It cannot; the reason says why.", generate_examples=False)},
+    responses=problems(403)
+    | {503: ResponseSpec(Health, description="It cannot; the reason says why.", generate_examples=False)},
 )
 async def health(
     redis: NamedDependency[Redis], hub: NamedDependency[Hub], drain: NamedDependency[Drain]
