@@ -1,12 +1,11 @@
 """`GET /health`: whether this process can do its work now."""
 
-from litestar import Response, get
+from litestar import Response, get, head
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 
 from core.drain import Drain
 from core.hub import Hub
-from core.problems import problems
 from core.redis import Redis
 from schemas.messages import Health
 
@@ -24,8 +23,7 @@ async def why_unavailable(redis: Redis, hub: Hub, drain: Drain) -> str | None:
     tags=["health"],
     summary="Ask whether the service can do its work",
     response_description="It can.",
-    responses=problems(403)
-    | {503: ResponseSpec(Health, description="It cannot; the reason says why.", generate_examples=False)},
+    responses={503: ResponseSpec(Health, description="It cannot; the reason says why.", generate_examples=False)},
 )
 async def health(
     redis: NamedDependency[Redis], hub: NamedDependency[Hub], drain: NamedDependency[Drain]
@@ -36,3 +34,12 @@ async def health(
     if reason is None:
         return Response(Health(status="ok"), headers=headers)
     return Response(Health(status="unavailable", reason=reason), status_code=503, headers=headers)
+
+
+@head("/health", include_in_schema=False)
+async def health_head(
+    redis: NamedDependency[Redis], hub: NamedDependency[Hub], drain: NamedDependency[Drain]
+) -> Response[None]:
+    """Answer as `GET` does, for monitors that read no body."""
+    available = await why_unavailable(redis, hub, drain) is None
+    return Response(None, status_code=200 if available else 503, headers={"Cache-Control": "no-store"})

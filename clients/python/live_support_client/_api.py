@@ -26,7 +26,7 @@ class ChatServerApi(Http):
     async def register_user(self, user_name: str) -> models.RegisteredUser:
         """Register a user.
 
-        Register a user, whose chat is then open for the User's `Join`.
+        Register a user: the seed's step 1.
         """
         return await self._request(
             "GET",

@@ -18,9 +18,7 @@ class ChatExpiredArgs(Struct, frozen=True, kw_only=True):
 class ErrorArgs(Struct, frozen=True, kw_only=True):
     """The args of `Error`."""
 
-    code: Annotated[
-        str, Meta(description="for programs: one of these, or one that a later version adds, a refusal like any other")
-    ]
+    code: Annotated[str, Meta(description="for programs: one of a fixed set")]
     message: Annotated[str, Meta(description="for people: one sentence")]
     retry_after_ms: Annotated[int, Meta(description="milliseconds to wait before the next try", ge=0)] | UnsetType = (
         field(name="retryAfterMs", default=UNSET)
@@ -35,7 +33,7 @@ class Health(Struct, frozen=True, kw_only=True):
 
 
 class JoinRequest(Struct, frozen=True, kw_only=True):
-    """A waiting user: sent bare on `/joins`, published on the Redis channel `Join`."""
+    """A waiting user (seed step 3): sent bare on `/joins`, published on the Redis channel `Join`."""
 
     participant: Literal["User"]
     user_id: Annotated[
@@ -47,7 +45,7 @@ class JoinRequest(Struct, frozen=True, kw_only=True):
 
 
 class NewSupportMessage(Struct, frozen=True, kw_only=True, tag_field="from", tag="Support"):
-    """The args of a `ChatMessage` as a Support sends it."""
+    """The args of a `ChatMessage` as a Support sends it (seed step 6)."""
 
     user_id: Annotated[str, Meta(description="the chat's `userId`", max_length=32, min_length=32)] = field(
         name="userId"
@@ -63,7 +61,7 @@ class NewSupportMessage(Struct, frozen=True, kw_only=True, tag_field="from", tag
             min_length=1,
         ),
     ]
-    support_user_name: Annotated[str, Meta(description="not looked at: that of the `Join` counts")] | UnsetType = field(
+    support_user_name: Annotated[str, Meta(description="carried as in the seed")] | UnsetType = field(
         name="supportUserName", default=UNSET
     )
 
@@ -82,7 +80,7 @@ class NewUser(Struct, frozen=True, kw_only=True):
 
 
 class NewUserMessage(Struct, frozen=True, kw_only=True, tag_field="from", tag="User"):
-    """The args of a `ChatMessage` as a User sends it."""
+    """The args of a `ChatMessage` as a User sends it (seed step 5)."""
 
     user_id: Annotated[str, Meta(description="the connection's own `userId`", max_length=32, min_length=32)] = field(
         name="userId"
@@ -107,17 +105,14 @@ class Problem(Struct, frozen=True, kw_only=True):
     status: Annotated[int, Meta(description="the HTTP status", ge=400, le=599)]
     title: Annotated[str, Meta(description="what the status means")]
     detail: Annotated[str, Meta(description="for people: one sentence")]
-    code: (
-        Annotated[
-            str,
-            Meta(description="for programs: one of these, or one that a later version adds, a refusal like any other"),
-        ]
-        | UnsetType
-    ) = UNSET
+    code: Annotated[str, Meta(description="for programs: as in `Error`, or of HTTP alone")] | UnsetType = UNSET
+    retry_after_ms: (
+        Annotated[int, Meta(description="of a 429 or 503: milliseconds to wait before the next try", ge=0)] | UnsetType
+    ) = field(name="retryAfterMs", default=UNSET)
 
 
 class RegisteredUser(Struct, frozen=True, kw_only=True):
-    """The answer to `GET /user/join/{userName}`."""
+    """The answer to `GET /user/join/{userName}` (seed step 1)."""
 
     user_id: Annotated[
         str, Meta(description="who the user is, in every later message", max_length=32, min_length=32)
@@ -166,12 +161,12 @@ class StoredMessage(Struct, frozen=True, kw_only=True):
 
 
 class SupportJoin(Struct, frozen=True, kw_only=True, tag_field="from", tag="Support"):
-    """The args of a Support's `Join`."""
+    """The args of a Support's `Join` (seed steps 4 and 8)."""
 
     user_id: Annotated[str, Meta(description="the `userId` of the join request", max_length=32, min_length=32)] = field(
         name="userId"
     )
-    username: Annotated[str, Meta(description="not looked at: the registered name counts")] | UnsetType = UNSET
+    username: Annotated[str, Meta(description="carried as in the seed; the registered name counts")] | UnsetType = UNSET
     support_user_name: (
         Annotated[str, Meta(description="the agent's name; needed on the first `Join`", max_length=64, min_length=1)]
         | UnsetType
@@ -183,7 +178,7 @@ class SupportJoin(Struct, frozen=True, kw_only=True, tag_field="from", tag="Supp
 
 
 class SupportJoined(Struct, frozen=True, kw_only=True, tag_field="participant", tag="Support"):
-    """The args of `Joined` for a Support."""
+    """The args of `Joined` for a Support (seed step 4)."""
 
     user_id: Annotated[
         str, Meta(description="128 random bits as 32 lower-case hex digits", max_length=32, min_length=32)
@@ -202,12 +197,12 @@ class SupportJoined(Struct, frozen=True, kw_only=True, tag_field="participant", 
 
 
 class UserJoin(Struct, frozen=True, kw_only=True, tag_field="from", tag="User"):
-    """The args of a User's `Join`."""
+    """The args of a User's `Join` (seed steps 2 and 7)."""
 
     user_id: Annotated[str, Meta(description="the registered `userId`", max_length=32, min_length=32)] = field(
         name="userId"
     )
-    username: Annotated[str, Meta(description="not looked at: the registered name counts")] | UnsetType = UNSET
+    username: Annotated[str, Meta(description="carried as in the seed; the registered name counts")] | UnsetType = UNSET
     support_id: (
         Annotated[str, Meta(description="from an earlier `Joined`; need not be current", max_length=32, min_length=32)]
         | UnsetType
@@ -216,7 +211,7 @@ class UserJoin(Struct, frozen=True, kw_only=True, tag_field="from", tag="User"):
 
 
 class UserJoined(Struct, frozen=True, kw_only=True, tag_field="participant", tag="User"):
-    """The args of `Joined` for a User."""
+    """The args of `Joined` for a User (seed step 2)."""
 
     user_id: Annotated[
         str, Meta(description="128 random bits as 32 lower-case hex digits", max_length=32, min_length=32)

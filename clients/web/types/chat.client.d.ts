@@ -4,18 +4,16 @@
  * What a client sends on /chat/{chatId}.
  */
 export type ChatClientMessage = Join | NewChatMessage;
-export type JoinArgs = UserJoin | SupportJoin;
-export type NewChatMessageArgs = NewUserMessage | NewSupportMessage;
 
 /**
  * The first frame of every chat connection: who is there, for the first time or again.
  */
 export interface Join {
   type: "Join";
-  args: JoinArgs;
+  args: UserJoin | SupportJoin;
 }
 /**
- * The args of a User's `Join`.
+ * The args of a User's `Join` (seed steps 2 and 7).
  */
 export interface UserJoin {
   from: "User";
@@ -24,7 +22,7 @@ export interface UserJoin {
    */
   userId: string;
   /**
-   * not looked at: the registered name counts
+   * carried as in the seed; the registered name counts
    */
   username?: string;
   /**
@@ -37,7 +35,7 @@ export interface UserJoin {
   token?: string;
 }
 /**
- * The args of a Support's `Join`.
+ * The args of a Support's `Join` (seed steps 4 and 8).
  */
 export interface SupportJoin {
   from: "Support";
@@ -46,7 +44,7 @@ export interface SupportJoin {
    */
   userId: string;
   /**
-   * not looked at: the registered name counts
+   * carried as in the seed; the registered name counts
    */
   username?: string;
   /**
@@ -63,10 +61,10 @@ export interface SupportJoin {
  */
 export interface NewChatMessage {
   type: "ChatMessage";
-  args: NewChatMessageArgs;
+  args: NewUserMessage | NewSupportMessage;
 }
 /**
- * The args of a `ChatMessage` as a User sends it.
+ * The args of a `ChatMessage` as a User sends it (seed step 5).
  */
 export interface NewUserMessage {
   from: "User";
@@ -84,7 +82,7 @@ export interface NewUserMessage {
   content: string;
 }
 /**
- * The args of a `ChatMessage` as a Support sends it.
+ * The args of a `ChatMessage` as a Support sends it (seed step 6).
  */
 export interface NewSupportMessage {
   from: "Support";
@@ -97,7 +95,7 @@ export interface NewSupportMessage {
    */
   supportId: string;
   /**
-   * not looked at: that of the `Join` counts
+   * carried as in the seed
    */
   supportUserName?: string;
   /**

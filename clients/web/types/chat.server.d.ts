@@ -4,21 +4,16 @@
  * What a client is sent on /chat/{chatId}.
  */
 export type ChatServerMessage = Joined | ChatMessage | ChatHistory | ChatExpired | Error;
-export type JoinedArgs = UserJoined | SupportJoined;
-/**
- * who wrote it
- */
-export type Participant = "Support" | "User";
 
 /**
  * A participant joined the chat.
  */
 export interface Joined {
   type: "Joined";
-  args: JoinedArgs;
+  args: UserJoined | SupportJoined;
 }
 /**
- * The args of `Joined` for a User.
+ * The args of `Joined` for a User (seed step 2).
  */
 export interface UserJoined {
   participant: "User";
@@ -28,7 +23,7 @@ export interface UserJoined {
   userId: string;
 }
 /**
- * The args of `Joined` for a Support.
+ * The args of `Joined` for a Support (seed step 4).
  */
 export interface SupportJoined {
   participant: "Support";
@@ -72,7 +67,10 @@ export interface StoredMessage {
    * UTC with six decimals, from the Redis clock; strictly rising within a chat
    */
   timestamp: string;
-  from: Participant;
+  /**
+   * who wrote it
+   */
+  from: "Support" | "User";
 }
 /**
  * The conversation so far, to the connection that joined; live messages follow without gap or repeat.
@@ -118,21 +116,20 @@ export interface Error {
  */
 export interface ErrorArgs {
   /**
-   * for programs: one of these, or one that a later version adds, a refusal like any other
+   * for programs: one of a fixed set
    */
   code:
-    | "invalid"
-    | "unknown_type"
-    | "not_joined"
-    | "already_joined"
-    | "forbidden"
     | "already_claimed"
+    | "already_joined"
+    | "chat_full"
+    | "forbidden"
+    | "invalid"
+    | "not_joined"
     | "not_waiting"
     | "rate_limited"
     | "too_large"
-    | "chat_full"
     | "unavailable"
-    | (string & {});
+    | "unknown_type";
   /**
    * for people: one sentence
    */

@@ -4,16 +4,15 @@
  * What HTTP requests and answers hold.
  */
 export type HttpBody = Health | NewUser | Problem | RegisteredUser | RegisteredUserWithToken;
-/**
- * `ok` only with status 200
- */
-export type HealthStatus = "ok" | "unavailable";
 
 /**
  * The answer to `GET /health`.
  */
 export interface Health {
-  status: HealthStatus;
+  /**
+   * `ok` only with status 200
+   */
+  status: "ok" | "unavailable";
   /**
    * why it is unavailable
    */
@@ -45,26 +44,29 @@ export interface Problem {
    */
   detail: string;
   /**
-   * for programs: one of these, or one that a later version adds, a refusal like any other
+   * for programs: as in `Error`, or of HTTP alone
    */
   code?:
-    | "invalid"
-    | "unknown_type"
-    | "not_joined"
-    | "already_joined"
-    | "forbidden"
     | "already_claimed"
+    | "already_joined"
+    | "chat_full"
+    | "forbidden"
+    | "invalid"
+    | "method_not_allowed"
+    | "not_found"
+    | "not_joined"
     | "not_waiting"
     | "rate_limited"
     | "too_large"
-    | "chat_full"
     | "unavailable"
-    | "not_found"
-    | "method_not_allowed"
-    | (string & {});
+    | "unknown_type";
+  /**
+   * of a 429 or 503: milliseconds to wait before the next try
+   */
+  retryAfterMs?: number;
 }
 /**
- * The answer to `GET /user/join/{userName}`.
+ * The answer to `GET /user/join/{userName}` (seed step 1).
  */
 export interface RegisteredUser {
   /**
