@@ -19,7 +19,7 @@ from core.resp import Argument
 Line = tuple[tuple[Argument, ...], tuple[bytes, bytes] | None]
 """A command, and the push that confirms it, if one does."""
 
-PLAIN: Final = frozenset({"HGET", "HMGET", "PTTL", "XRANGE", "ZADD", "ZREM"})
+PLAIN: Final = frozenset({"HGET", "HMGET", "PTTL", "XRANGE", "ZADD", "ZCARD", "ZREM", "ZSCORE"})
 """Commands on keys that are sent without a script."""
 
 _CALL = re.compile(r"redis\.p?call\(\s*'([A-Z]+)'")
