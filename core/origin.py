@@ -5,6 +5,7 @@ Both are decided before the upgrade, and before a request does anything.
 
 from typing import Any
 
+from litestar.config.cors import CORSConfig
 from litestar.connection import ASGIConnection
 from litestar.exceptions import PermissionDeniedException
 from litestar.handlers.base import BaseRouteHandler
@@ -63,9 +64,21 @@ class OriginGuard:
         return address is not None and (address.is_loopback or address.host in self._hosts)
 
 
+class AllowedOrigins(CORSConfig):
+    """The answers' CORS headers, for the origins that the guard lets in."""
+
+    def __init__(self, guard: OriginGuard) -> None:
+        super().__init__(allow_origins=[])
+        self._guard = guard
+
+    def is_origin_allowed(self, origin: str) -> bool:
+        """Whether a page of this origin may see the answer."""
+        return self._guard.allows(origin, "")
+
+
 def _own_names(settings: Settings, allowed: frozenset[WebOrigin]) -> frozenset[str]:
-    own = parse_address(f"[{settings.host}]" if ":" in settings.host else settings.host).host
-    return frozenset({own, *(origin.address.host for origin in allowed)})
+    own = (parse_address(f"[{host}]" if ":" in host else host).host for host in settings.hosts)
+    return frozenset({*own, *(origin.address.host for origin in allowed)})
 
 
 def _is_same_host(origin: WebOrigin, host: Address | None) -> bool:

@@ -22,19 +22,18 @@ from uvicorn.config import STARTUP_FAILURE
 
 from core import docs_pages, logs
 from core.assets import Assets
-from core.cors import Cors
 from core.drain import Drain
-from core.handshake import answering_refusals, note_error
-from core.health import health, health_head, why_unavailable
+from core.health import health, why_unavailable
 from core.http_protocol import http_protocol
 from core.hub import Hub
-from core.origin import OriginGuard
+from core.origin import AllowedOrigins, OriginGuard
 from core.picows_protocol import DirectTransport, PicowsProtocol
 from core.problems import problems_plugin
 from core.redis import Redis
 from core.refusal_log import refusal_log
 from core.security_headers import SecurityHeaders
 from core.settings import Settings
+from core.sockets import PortRefused, open_sockets
 from core.tasks import Tasks
 from core.websocket import WebSocketProtocol
 
@@ -105,12 +104,13 @@ def build_service(
         "connections": drain.connections,
         **dependencies,
     }
+    guard = OriginGuard(settings)
     return Litestar(
-        [docs_pages.index, docs_pages.favicon, docs_pages.asyncapi_pages(key), health, health_head, *route_handlers],
+        [docs_pages.index, docs_pages.favicon, docs_pages.asyncapi_pages(key), health, *route_handlers],
         dependencies={key: _provide(part) for key, part in provided.items()},
-        guards=[OriginGuard(settings)],
+        guards=[guard],
         middleware=[drain.refusing_sockets],
-        after_exception=[note_error],
+        cors_config=AllowedOrigins(guard),
         openapi_config=docs_pages.openapi(name, description),
         plugins=[
             docs_pages.StructSchemas(),
@@ -139,11 +139,18 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, app: Litestar, settings: Settings, port: int, on_ready: Callable[[], None] | None = None
+        self,
+        app: Litestar,
+        settings: Settings,
+        port: int,
+        on_ready: Callable[[], None] | None = None,
+        *,
+        shares_port: bool = False,
     ) -> None:
         super().__init__(server_config(app, settings, port))
         self._app = app
         self._on_ready = on_ready
+        self._shares_port = shares_port
         self._tasks = Tasks()
         self._drain: Drain = app.state.drain
         self._leave_seconds = settings.limits.leave_seconds
@@ -169,7 +176,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """See the clients off, then close."""
-        if sockets is not None:
+        if self._shares_port:
             # New clients are for the others that share the port: they need no 503 to find one of those.
             for server in self.servers:
                 server.close()
@@ -228,36 +235,14 @@ def run_service(
     logs.configure(settings, name, worker)
     _raise_file_limit(settings.max_connections)
     try:
-        sockets = shared_sockets(settings.host, port) if share_port else None
-    except OSError as error:
-        log.error("port_refused", port=port, reason=error.strerror)
+        sockets = open_sockets(settings.hosts, port, shared=share_port)
+    except PortRefused as refused:
+        log.error("port_refused", host=refused.host, port=refused.port, reason=refused.reason)
         return STARTUP_FAILURE
-    server = Server(create_app(settings), settings, port, on_ready)
+    server = Server(create_app(settings), settings, port, on_ready, shares_port=share_port)
     _spare_collector()
     server.run(sockets)
     return 0 if server.started else STARTUP_FAILURE
-
-
-def shared_sockets(host: str, port: int) -> list[socket.socket]:
-    """Bind a port that is shared, at each address of a host.
-
-    They do not listen yet: connections would come in, and wait until the service has started.
-
-    Raises:
-        OSError: somebody has the port who does not share it, or another user does.
-    """
-    sockets = []
-    # A set: where a name leads to one address twice, a second socket would take a second part of the connections.
-    found = set(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
-    for family, kind, protocol, _, address in found:
-        sockets.append(opened := socket.socket(family, kind, protocol))
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            # As the event loop does for a port that is not shared: the IPv4 address has a socket of its own.
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        opened.bind(address)
-    return sockets
 
 
 def _raise_file_limit(connections: int) -> None:
@@ -285,10 +270,9 @@ def _spare_collector() -> None:
 
 def server_config(app: Litestar, settings: Settings, port: int) -> uvicorn.Config:
     """Say how uvicorn serves an app."""
-    cors = Cors(OriginGuard(settings).allows)
     return uvicorn.Config(
-        SecurityHeaders(cors.around(answering_refusals(Assets(cast(Any, app), docs_pages.asset_folders())))),
-        host=settings.host,
+        SecurityHeaders(Assets(cast(Any, app), docs_pages.asset_folders())),
+        host=settings.hosts[0],  # where it gets no sockets
         port=port,
         loop="uvloop",
         http=http_protocol(settings),

@@ -1,12 +1,13 @@
 """Settings and limits: one frozen struct, read once from the environment (PROTOCOL section 8)."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct, field, inspect
 
 from core.web_address import parse_origin
 
@@ -15,8 +16,13 @@ DEFAULT_URL = "redis://localhost:6379"
 """Where an app looks for Redis that was built without a `REDIS_URL`; the commands insist on one."""
 TEST_PREFIX = "LIVE_SUPPORT_TEST_"
 
-Seconds = Annotated[float, Meta(ge=0.01, le=86_400)]
-Port = Annotated[int, Meta(ge=0, le=65_535)]
+# The descriptions are what a wrong value is told to be.
+Seconds = Annotated[float, Meta(ge=0.01, le=86_400, description="a number of seconds from 0.01 to 86400")]
+Port = Annotated[int, Meta(ge=0, le=65_535, description="the number of a port, 0 to 65535")]
+Count = Annotated[int, Meta(ge=1, description="a whole number from 1 on")]
+KeyPrefix = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$", description="1 to 64 letters, digits and characters of ._:-")
+]
 
 
 class SettingsError(ValueError):
@@ -142,7 +148,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     redis_url: str | None = field(default=None, name="REDIS_URL")
     """Redis 7 or compatible; unset: `live-support up` and the tests start an embedded server."""
     host: str = field(default="127.0.0.1", name="HOST")
-    """Address that both services listen on."""
+    """Addresses that both services listen on, separated by commas; `::` is all of IPv6 and of IPv4."""
     chat_port: Port = field(default=9000, name="CHAT_PORT")
     """Port of the ChatServer."""
     subscriber_port: Port = field(default=9001, name="SUBSCRIBER_PORT")
@@ -165,9 +171,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """WebSocket handshakes of one client address (default: 20/second; no bound where connections have none)."""
     message_rate: Rate = field(default=Rate("20/second"), name="MESSAGE_RATE")
     """Frames per connection."""
-    chat_max_messages: Annotated[int, Meta(ge=1)] = field(default=5000, name="CHAT_MAX_MESSAGES")
+    chat_max_messages: Count = field(default=5000, name="CHAT_MAX_MESSAGES")
     """Messages that one chat may hold."""
-    chat_max_bytes: Annotated[int, Meta(ge=1)] = field(default=8_388_608, name="CHAT_MAX_BYTES")
+    chat_max_bytes: Count = field(default=8_388_608, name="CHAT_MAX_BYTES")
     """Bytes of stored messages that one chat may hold."""
     allowed_origins: tuple[Origin, ...] = field(default=(), name="ALLOWED_ORIGINS")
     """Origins of pages that may connect, separated by commas (default: same host; on loopback any localhost)."""
@@ -185,9 +191,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The word in that claim that makes its bearer an agent."""
     websocket: Literal["picows", "uvicorn"] = field(default="picows", name="WEBSOCKET")
     """WebSocket layer: picows, or uvicorn's own, which takes three times as long for a frame."""
-    max_connections: Annotated[int, Meta(ge=1)] = field(default=10_000, name="MAX_CONNECTIONS")
+    max_connections: Count = field(default=10_000, name="MAX_CONNECTIONS")
     """Open connections of one process, WebSockets and others."""
-    connections_per_address: Annotated[int, Meta(ge=1)] | None = field(default=None, name="CONNECTIONS_PER_ADDRESS")
+    connections_per_address: Count | None = field(default=None, name="CONNECTIONS_PER_ADDRESS")
     """The same of one client address (default: 100; no bound on loopback, but behind `TRUSTED_PROXIES`)."""
     trusted_proxies: tuple[Network, ...] = field(default=(), name="TRUSTED_PROXIES")
     """Addresses or networks, separated by commas, whose `X-Forwarded-For` names the client."""
@@ -195,9 +201,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An HTTP connection without a request is closed after so long."""
     data_dir: str = field(default=".live-support", name="DATA_DIR")
     """Folder in which `live-support up` keeps the data of its embedded server."""
-    key_prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")] = field(
-        default="live-support", name="KEY_PREFIX"
-    )
+    key_prefix: KeyPrefix = field(default="live-support", name="KEY_PREFIX")
     """What all keys and channels in Redis begin with, for several installations on one Redis."""
     log_level: Literal["debug", "info", "warning", "error"] = field(default="info", name="LOG_LEVEL")
     """Least severe level that is logged."""
@@ -206,14 +210,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limits: Limits = Limits()
 
     @property
+    def hosts(self) -> tuple[str, ...]:
+        """The addresses of `HOST`, each once."""
+        return tuple(dict.fromkeys(_parts(self.host)))
+
+    @property
     def on_loopback(self) -> bool:
         """Whether only this machine can connect."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return all(map(_is_loopback, self.hosts))
 
     @property
     def most_per_address(self) -> int | None:
@@ -258,10 +262,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             for name, value in env.items()
             if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and value.strip()
         }
+        given = {name: value for name, value in given.items() if not _is_service_link(name, value)}
+        kinds = {each.encode_name: each.type for each in inspect.type_info(cls).fields}  # type: ignore[attr-defined]
         try:
-            settings = msgspec.convert(_split(given), cls, strict=False, dec_hook=_decode)
+            settings = msgspec.convert(_read(given, kinds), cls, strict=False, dec_hook=_decode)
         except msgspec.ValidationError as error:
-            raise SettingsError(_explain(str(error))) from None
+            raise SettingsError(_explain(str(error), given, kinds)) from None
+        _check_hosts(settings)
         if settings.redis_url is not None:
             _check_redis_url(settings.redis_url)
         _check_agents(settings)
@@ -301,16 +308,74 @@ def _check_agents(settings: Settings) -> None:
     elif settings.agent_jwt_audience is not None:
         raise SettingsError(f"{PREFIX}AGENT_JWT_AUDIENCE: needs {PREFIX}AGENT_JWT_KEY or {PREFIX}AGENT_JWT_SECRET")
     elif not settings.on_loopback and not settings.anonymous_agents:
+        open_host = next(host for host in settings.hosts if not _is_loopback(host))
         raise SettingsError(
-            f"{PREFIX}HOST: {settings.host} is not a loopback address, and agents need no token;"
+            f"{PREFIX}HOST: {open_host} is not a loopback address, and agents need no token;"
             f" set {PREFIX}AGENT_JWT_KEY or {PREFIX}AGENT_JWT_SECRET,"
             f" or {PREFIX}ANONYMOUS_AGENTS=true if every client may be an agent"
         )
 
 
-def _split(given: dict[str, str]) -> dict[str, Any]:
-    lists = {"ALLOWED_ORIGINS", "TRUSTED_PROXIES"}
-    return {name: _parts(text) if name in lists else text for name, text in given.items()}
+def _check_hosts(settings: Settings) -> None:
+    if not settings.hosts:
+        raise SettingsError(f"{PREFIX}HOST: expected an address")
+    for host in settings.hosts:
+        if not _HOST.fullmatch(host) and not _is_address(host):
+            hint = "; all addresses of this machine are ::, or 0.0.0.0 for IPv4 alone" if host == "*" else ""
+            raise SettingsError(f"{PREFIX}HOST: expected addresses or names of hosts, not {_shown(host)}{hint}")
+
+
+# Without a port or brackets; what looks like a number is an address, or none.
+_HOST = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
+
+
+# What Kubernetes gives every container for each Service whose name begins as ours: for `live-support`, and with more
+# in front for such as `live-support-chat`. The values tell these from a mistyped setting.
+_LINK_URL = r"(tcp|udp|sctp)://[0-9a-fA-F.:\[\]]+"
+_SERVICE_LINKS = [
+    (re.compile(name), re.compile(value, re.IGNORECASE))
+    for name, value in {
+        r"(.+_)?SERVICE_HOST": r"[0-9a-f.:]+",
+        r"(.+_)?SERVICE_PORT(_[A-Z0-9_]+)?": r"[0-9]+",
+        r"(.+_)?PORT(_[0-9]+_(TCP|UDP|SCTP))?": _LINK_URL,
+        r"(.+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_PROTO": r"tcp|udp|sctp",
+        r"(.+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_PORT": r"[0-9]+",
+        r"(.+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_ADDR": r"[0-9a-f.:]+",
+    }.items()
+]
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    return any(names.fullmatch(name) and values.fullmatch(value) for names, values in _SERVICE_LINKS)
+
+
+_LISTS = frozenset({"ALLOWED_ORIGINS", "TRUSTED_PROXIES"})
+_FRACTION = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)")
+
+
+def _read(given: Mapping[str, str], kinds: Mapping[str, inspect.Type]) -> dict[str, Any]:
+    """Split lists, and read numbers as people write them: msgspec takes those of JSON."""
+
+    def read(name: str, text: str) -> object:
+        if name in _LISTS:
+            return _parts(text)
+        if _FRACTION.fullmatch(text) and name in kinds and isinstance(_plain(kinds[name]), inspect.FloatType):
+            return float(text)
+        return text
+
+    return {name: read(name, text) for name, text in given.items()}
 
 
 def _parts(text: str) -> list[str]:
@@ -322,9 +387,51 @@ def _decode(kind: Callable[[str], Any], value: str) -> Any:
     return kind(value)
 
 
-def _explain(error: str) -> str:
+def _explain(error: str, given: Mapping[str, str], kinds: Mapping[str, inspect.Type]) -> str:
     reason, _, path = error.partition(" - at `$.")
     if path:
-        return f"{PREFIX}{path.rstrip('`').partition('[')[0]}: {reason}"
+        name = path.rstrip("`").partition("[")[0]
+        expected = _expected(kinds[name])
+        return f"{PREFIX}{name}: " + (f"expected {expected}, not {_shown(given[name])}" if expected else reason)
     unknown = re.search(r"unknown field `(.*)`", reason)
-    return f"{PREFIX}{unknown[1]}: unknown setting" if unknown else reason
+    if not unknown:
+        return reason
+    return f"{PREFIX}{unknown[1]}: unknown setting{did_you_mean(unknown[1], kinds, PREFIX)}"
+
+
+def did_you_mean(name: str, names: Iterable[str], prefix: str = "") -> str:
+    """Ask whether a similar name was meant; empty if there is none."""
+    similar = get_close_matches(name, [each for each in names if each != "limits"], 1)
+    return f"; did you mean {prefix}{similar[0]}?" if similar else ""
+
+
+def _plain(kind: inspect.Type) -> inspect.Type:
+    """The type itself of a setting that may be absent, is a list, or is described."""
+    match kind:
+        case inspect.UnionType(types=types):
+            return _plain(next(each for each in types if not isinstance(each, inspect.NoneType)))
+        case inspect.VarTupleType(item_type=item):
+            return _plain(item)
+        case inspect.Metadata(type=described):
+            return _plain(described)
+    return kind
+
+
+def _expected(kind: inspect.Type) -> str | None:
+    """Say in an operator's words what a value is to be; None where the type says so itself."""
+    match kind:
+        case inspect.UnionType(types=types):
+            return _expected(next(each for each in types if not isinstance(each, inspect.NoneType)))
+        case inspect.VarTupleType(item_type=item):
+            return _expected(item)
+        case inspect.Metadata(extra_json_schema={"description": str(description)}):
+            return description
+        case inspect.LiteralType(values=values):
+            return f"one of {', '.join(map(str, values))}"
+        case inspect.BoolType():
+            return "true or false"
+    return None
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")

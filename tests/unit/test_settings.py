@@ -1,10 +1,12 @@
 """Settings from the environment: what is read, and what stops the start with one line."""
 
+import re
 from typing import Any
 
 import msgspec
 import pytest
 
+from core import settings_table
 from core.settings import PREFIX, Settings, SettingsError
 from tests.provider import ED25519, pem
 from tests.tokens import SECRET
@@ -25,14 +27,50 @@ TABLE: list[tuple[str, str, Any, dict[str, Any], list[str]]] = [
         },
         ["localhost:6379", "http://localhost:6379", "redis://localhost:port", "redis://localhost:65536"],
     ),
-    ("HOST", "host", "127.0.0.1", {"localhost": "localhost", "::1": "::1"}, ["0.0.0.0", "anywhere"]),  # noqa: S104
+    (
+        "HOST",
+        "host",
+        "127.0.0.1",
+        {"localhost": "localhost", "::1": "::1", "127.0.0.1, ::1": "127.0.0.1, ::1"},
+        ["0.0.0.0", "anywhere", "*", ",", "[::1]", "127.0.0.1:9000", "127.0.0.1 ::1", "300.1.1.1", "localhost,::"],  # noqa: S104
+    ),
     ("CHAT_PORT", "chat_port", 9000, {"0": 0, "65535": 65535}, ["-1", "65536", "http", "90.5"]),
     ("SUBSCRIBER_PORT", "subscriber_port", 9001, {"0": 0, "65535": 65535}, ["-1", "65536", "http", "90.5"]),
-    ("CHAT_TTL", "chat_ttl_seconds", 120, {"0.5": 0.5, "86400": 86400}, ["0", "-1", "86401", "nan", "inf", "2m"]),
-    ("WAITING_TTL", "waiting_ttl_seconds", None, {"0.5": 0.5, "600": 600}, ["0", "-1", "86401", "nan", "2m"]),
-    ("IDLE_TIMEOUT", "idle_seconds", 120, {"0.5": 0.5, "600": 600}, ["0", "-1", "86401", "nan", "2m"]),
-    ("CLAIM_LEASE", "claim_lease_seconds", 15, {"0.5": 0.5, "600": 600}, ["0", "-1", "86401", "nan", "2m"]),
-    ("LEAVE_GRACE", "leave_grace_seconds", 15, {"0.5": 0.5, "600": 600}, ["0", "-1", "86401", "nan", "2m"]),
+    (
+        "CHAT_TTL",
+        "chat_ttl_seconds",
+        120,
+        {"0.5": 0.5, ".4": 0.4, "5.": 5, "+5": 5, "86400": 86400},
+        ["0", "-1", "86401", "nan", "inf", "2m"],
+    ),
+    (
+        "WAITING_TTL",
+        "waiting_ttl_seconds",
+        None,
+        {"0.5": 0.5, ".4": 0.4, "5.": 5, "+5": 5, "600": 600},
+        ["0", "-1", "86401", "nan", "2m", ".", "1,5", "1_0", "\u0665"],
+    ),
+    (
+        "IDLE_TIMEOUT",
+        "idle_seconds",
+        120,
+        {"0.5": 0.5, ".4": 0.4, "5.": 5, "+5": 5, "600": 600},
+        ["0", "-1", "86401", "nan", "2m", ".", "1,5", "1_0", "\u0665"],
+    ),
+    (
+        "CLAIM_LEASE",
+        "claim_lease_seconds",
+        15,
+        {"0.5": 0.5, ".4": 0.4, "5.": 5, "+5": 5, "600": 600},
+        ["0", "-1", "86401", "nan", "2m", ".", "1,5", "1_0", "\u0665"],
+    ),
+    (
+        "LEAVE_GRACE",
+        "leave_grace_seconds",
+        15,
+        {"0.5": 0.5, ".4": 0.4, "5.": 5, "+5": 5, "600": 600},
+        ["0", "-1", "86401", "nan", "2m", ".", "1,5", "1_0", "\u0665"],
+    ),
     (
         "JOIN_RATE",
         "join_rate",
@@ -141,9 +179,101 @@ def test_a_wrong_value_is_refused_with_one_line_that_names_the_variable(variable
     assert refusal(**{variable: text}).startswith(f"{PREFIX}{variable}: ")
 
 
-@pytest.mark.parametrize("name", ["CHAT_TTTL", "PORT", "LIMITS", "limits", "chat_ttl_seconds"])
-def test_an_unknown_variable_with_our_prefix_is_refused(name: str) -> None:
-    assert refusal(**{name: "5"}) == f"{PREFIX}{name.upper()}: unknown setting"
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    {
+        "CHAT_TTTL": "CHAT_TTL",
+        "CHAT_TLL": "CHAT_TTL",
+        "PORT": "CHAT_PORT",
+        "JWT_KEY": "AGENT_JWT_KEY",
+        "ORIGINS": "ALLOWED_ORIGINS",
+        "HOSTS": "HOST",
+        "chat_ttl_seconds": None,
+        "LIMITS": None,
+        "limits": None,
+        "Z": None,
+    }.items(),
+)
+def test_an_unknown_variable_with_our_prefix_is_refused_and_a_similar_one_named(name: str, meant: str | None) -> None:
+    reason = refusal(**{name: "5"})
+    assert reason.startswith(f"{PREFIX}{name.upper()}: unknown setting")
+    if meant:
+        assert reason.endswith(f"; did you mean {PREFIX}{meant}?")
+
+
+EXPECTED = {
+    "CHAT_TTL": "a number of seconds from 0.01 to 86400",
+    "CHAT_PORT": "the number of a port, 0 to 65535",
+    "CHAT_MAX_BYTES": "a whole number from 1 on",
+    "CONNECTIONS_PER_ADDRESS": "a whole number from 1 on",
+    "ANONYMOUS_AGENTS": "true or false",
+    "LOG_FORMAT": "one of console, json",
+    "KEY_PREFIX": "1 to 64 letters, digits and characters of ._:-",
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_wrong_value_is_told_what_it_is_to_be(name: str) -> None:
+    assert refusal(**{name: "{abc}"}) == f"{PREFIX}{name}: expected {EXPECTED[name]}, not '{{abc}}'"
+
+
+@pytest.mark.parametrize("variable", FIELDS)
+def test_no_wrong_value_is_told_in_words_of_the_code(variable: str) -> None:
+    try:
+        read(**{variable: "{no value}"})
+    except SettingsError as error:
+        reason = str(error)
+    else:
+        reason = ""
+    assert not re.search(r"`|regex|\bstr\b|\bint\b|\bfloat\b|\bbool\b", reason)
+
+
+# What Kubernetes gives a container for the Services `live-support`, `live-support-chat` and `live-support-subscriber`.
+
+SERVICE_LINKS = {
+    f"{of}{name}": value
+    for of in ("", "CHAT_", "SUBSCRIBER_", "REDIS_", "A_B_C_")
+    for name, value in {
+        "SERVICE_HOST": "10.96.0.10",
+        "SERVICE_PORT": "9000",
+        "SERVICE_PORT_HTTP": "9000",
+        "SERVICE_PORT_JOINS_WS": "9001",
+        "PORT": "tcp://10.96.0.10:9000",
+        "PORT_9000_TCP": "tcp://10.96.0.10:9000",
+        "PORT_9000_TCP_PROTO": "tcp",
+        "PORT_9000_TCP_PORT": "9000",
+        "PORT_9000_TCP_ADDR": "10.96.0.10",
+        "PORT_53_UDP": "udp://10.96.0.10:53",
+        "PORT_53_UDP_PROTO": "udp",
+        "PORT_36412_SCTP": "sctp://10.96.0.10:36412",
+        "PORT_36412_SCTP_ADDR": "10.96.0.10",
+    }.items()
+}
+
+
+def test_what_kubernetes_says_of_services_is_passed_over() -> None:
+    assert read(**SERVICE_LINKS) == read()
+    six = {name: value.replace("10.96.0.10", "[fd00::a]") for name, value in SERVICE_LINKS.items()}
+    six = {name: value.strip("[]") for name, value in six.items()}
+    assert read(**six) == read()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    {
+        "PORT": "9000",
+        "CHAT_PORT": "http://10.96.0.10:9000",
+        "SUBSCRIBER_PORT": "tcp",
+        "CHAT_PORTS": "tcp://10.96.0.10:9000",
+        "SERVICE_HOST": "example.com",
+        "SERVICE_PORT": "http",
+        "PORT_9000_TCP_ADDR": "example.com",
+        "PORT_9000_HTTP": "tcp://10.96.0.10:9000",
+        "HOST_SERVICE": "10.96.0.10",
+    }.items(),
+)
+def test_a_mistyped_setting_is_not_taken_for_one_of_these(name: str, value: str) -> None:
+    assert refusal(**{name: value}).startswith(f"{PREFIX}{name}: ")
 
 
 def test_other_variables_are_none_of_our_business() -> None:
@@ -154,15 +284,31 @@ def test_other_variables_are_none_of_our_business() -> None:
 # Without a key agents need no token, so only this machine may reach a service unless the operator says otherwise.
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost", "127.0.0.1,::1", "::1, localhost"])
 def test_a_loopback_address_needs_no_leave_for_anonymous_agents(host: str) -> None:
     assert read(HOST=host).on_loopback
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com", "127.0.0.1.example.com"])  # noqa: S104
-def test_any_other_address_needs_it(host: str) -> None:
-    assert f"{PREFIX}ANONYMOUS_AGENTS=true" in refusal(HOST=host)
-    assert read(HOST=host, ANONYMOUS_AGENTS="true").host == host
+@pytest.mark.parametrize("others", [[], ["127.0.0.1"], ["localhost", "::1"]])
+def test_any_other_address_needs_it_also_among_others(host: str, others: list[str]) -> None:
+    for hosts in ([*others, host], [host, *others]):
+        reason = refusal(HOST=",".join(hosts))
+        assert reason.startswith(f"{PREFIX}HOST: {host} is not a loopback address")
+        assert f"{PREFIX}ANONYMOUS_AGENTS=true" in reason
+        assert read(HOST=",".join(hosts), ANONYMOUS_AGENTS="true").hosts == tuple(hosts)
+
+
+def test_an_address_that_is_named_twice_counts_once() -> None:
+    assert read(HOST="127.0.0.1, ::1,127.0.0.1,").hosts == ("127.0.0.1", "::1")
+
+
+def test_the_table_of_settings_says_what_each_is() -> None:
+    for name, default, meaning in settings_table.settings():
+        assert meaning.endswith("."), name
+        assert default == {True: "true", False: "false"}.get(DEFAULTS[name], str(DEFAULTS[name] or "none")), name
+        assert f"\n{PREFIX}{name}" in f"\n{settings_table.settings_table()}"
+    assert {name for name, *_ in settings_table.settings()} == set(FIELDS)
 
 
 @pytest.mark.parametrize("name", ["AGENT_JWT_KEY", "AGENT_JWT_SECRET"])
