@@ -29,7 +29,9 @@ async def chat(
     """Chat as the User or the Support of one chat."""
     if not _CHAT_ID.fullmatch(chatId):
         raise NotFoundException  # before the upgrade: refused with 403
-    connection = Connection(socket, settings, connections, idle_grace=lambda: session.idle_grace())
+    connection = Connection(
+        socket, settings, connections, idle_grace=lambda idle_seconds: session.idle_grace(idle_seconds)
+    )
     session = ChatSession(chatId, connection, services, agent_of=lambda: auth.agent_of(socket))
     connection.expect(lambda: session.joined, settings.limits.first_frame_seconds, "no Join in time")
     await connection.run(session.receive, session.leave)

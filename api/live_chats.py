@@ -99,6 +99,15 @@ class LiveChats:
             grace_ms = grace_ms if others else min(remaining_ms, grace_ms)
             await self._queue.touch_last(presence, grace_ms=grace_ms, known_until=known_until)
 
+    def patience(self, chat: LiveChat, idle_seconds: float) -> float:
+        """Say for how many seconds more a User may be idle who waits: their connection is as patient as the queue.
+
+        Not all at once: when an agent has joined, the connection is as any other.
+        """
+        if chat.place is None:
+            return 0
+        return max(0, min(self._settings.waiting_ttl_ms / 1000 - idle_seconds, self._settings.idle_seconds))
+
     def withdraw(self, chat_id: str, participant: Participant, connection_id: str) -> None:
         """Take a connection off a chat's list whose join may have happened, or happen yet, though it has failed."""
         self._leaving.spawn(self._withdraw(chat_id, participant, connection_id))

@@ -142,9 +142,12 @@ class ChatSession:
         message = decode_client_message(frame)
         return self._join(message.args) if isinstance(message, Join) else self._say(message.args)
 
-    async def idle_grace(self) -> float:
-        """Say for how many seconds an idle connection is to wait for the end of its chat."""
-        return await self._chat.idle_grace() if self._chat else 0
+    async def idle_grace(self, idle_seconds: float) -> float:
+        """Say for how many seconds more a connection may be idle: in the queue, or until the chat ends at once."""
+        if self._chat is None:
+            return 0
+        waits = self._participant == "User" and self._services.chats.patience(self._chat, idle_seconds)
+        return waits or await self._chat.idle_grace()
 
     def leave(self) -> None:
         """End the session: the connection is gone."""

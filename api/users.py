@@ -30,7 +30,7 @@ from schemas.text import NAME_MAX, clean_name
 _NO_STORE = ResponseHeader(name="Cache-Control", value="no-store")
 _USER_NAME = PathParameter(
     description="The name: 1..64 characters after NFC and trimming, as URL-encoded UTF-8.",
-    examples=[Example(summary="the seed's user", value=REGISTERED_USER["username"])],
+    examples=[Example(summary="a user", value=REGISTERED_USER["username"])],
     # Only published here: `schemas.text` counts after NFC.
     schema_extra={"min_length": 1, "max_length": NAME_MAX},
 )
@@ -112,7 +112,7 @@ async def register_user(
     userName: Annotated[str, _USER_NAME],  # noqa: ARG001
     registrar: NamedDependency[Registrar],
 ) -> RegisteredUser:
-    """Register a user: the seed's step 1."""
+    """Register a user, whose chat is then open for the User's `Join`."""
     return await registrar.register(_name_in(request))
 
 

@@ -24,8 +24,6 @@ SCHEMAS = ROOT / "schemas"
 TARGET = ROOT / "clients" / "python" / "live_support_client"
 HEADER = "# Generated from schemas/*.json by `task sdk`; do not edit."
 
-# A newer server may know more of these, and its `Error` must still reach the caller.
-OPEN_ENUMS = {("ErrorArgs", "code"), ("Problem", "code")}
 # What the wire calls `from` is a keyword of Python.
 NAMES = {"from": "sender"}
 
@@ -130,24 +128,20 @@ def _definitions(documents: Sequence[Json]) -> dict[str, Json]:
     definitions: dict[str, Json] = {}
     for document in documents:
         for name, schema in document["components"]["schemas"].items():
-            relaxed = _relaxed(name, schema)
+            relaxed = _relaxed(schema)
             if definitions.setdefault(name, relaxed) != relaxed:
                 raise ValueError(f"the documents differ in what they call {name}")
     return dict(sorted(definitions.items()))
 
 
-def _relaxed(name: str, schema: Json) -> Json:
+def _relaxed(schema: Json) -> Json:
     """Leave out what a receiver need not check.
 
     A pattern is the one constraint that Python's `re` checks, which makes decoding three times slower. Examples are for
     readers of the documents.
     """
     properties = {
-        key: {
-            word: value
-            for word, value in property_.items()
-            if word != "pattern" and not (word == "enum" and (name, key) in OPEN_ENUMS)
-        }
+        key: {word: value for word, value in property_.items() if word not in ("pattern", "examples", "title")}
         for key, property_ in schema["properties"].items()
     }
     return {**{key: value for key, value in schema.items() if key != "examples"}, "properties": properties}

@@ -78,9 +78,11 @@ def server(key: str) -> list[Reference]:
 
 def message(struct: type[Struct]) -> MessageDefinition:
     """Describe a message by its struct: docstring, fields and examples."""
+    name, tag = struct.__name__, struct.__struct_config__.tag
+    on_the_wire = isinstance(tag, str) and struct.__struct_config__.tag_field == "type" and tag != name
     return MessageDefinition(
-        name=struct.__name__,
-        title=struct.__name__,
+        name=name,
+        title=f"{tag}, as a client sends it" if on_the_wire else name,
         description=getdoc(struct),
         payload=struct,
         content_type="application/json",
@@ -89,7 +91,7 @@ def message(struct: type[Struct]) -> MessageDefinition:
 
 
 def join_channel(operation: OperationDefinition) -> ChannelDefinition:
-    """Describe the Redis pub/sub channel of the seed, as one of its two ends uses it."""
+    """Describe the Redis pub/sub channel `Join`, as one of its two ends uses it."""
     return ChannelDefinition(
         key="joinRequests",
         address=JOIN_CHANNEL,
@@ -100,5 +102,5 @@ def join_channel(operation: OperationDefinition) -> ChannelDefinition:
 
 def close_codes(codes: Iterable[CloseCode] = CloseCode) -> str:
     """Tabulate close codes in Markdown."""
-    rows = [f"| {code.value} | {code.reason} | {'yes' if code.reconnect else 'no'} |" for code in codes]
-    return "\n".join(["| close code | reason | reconnect |", "| --- | --- | --- |", *rows])
+    rows = [f"| {code.value} | {code.reason} | {code.advice} |" for code in codes]
+    return "\n".join(["| close code | reason | a client should |", "| --- | --- | --- |", *rows])

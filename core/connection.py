@@ -41,10 +41,10 @@ Pending = Coroutine[Any, Any, None] | None
 Receive = Callable[[bytes], Pending]
 Leave = Callable[[], Pending]
 Refill = Callable[[], list[bytes]]
-IdleGrace = Callable[[], Awaitable[float]]
+IdleGrace = Callable[[float], Awaitable[float]]
 
 
-async def _no_grace() -> float:
+async def _no_grace(idle_seconds: float) -> float:  # noqa: ARG001
     return 0
 
 
@@ -56,7 +56,8 @@ class Connection:
         settings: the deadlines and bounds.
         connections: the process's; it belongs to them while it is open.
         refill: asked for more frames whenever the peer has taken everything; see `flush`.
-        idle_grace: asked when the connection has been idle, for seconds of patience; 0 lets it close.
+        idle_grace: told for how many seconds the connection has been idle, says for how many more it may be; 0 lets it
+            close.
     """
 
     # Thousands of them are idle at a time: no dict, and what most never need is made when it is needed.
@@ -513,7 +514,7 @@ class Connection:
 
     async def _idle(self) -> None:
         try:
-            grace = await self._idle_grace()
+            grace = await self._idle_grace(self._loop.time() - self._last_activity)
         except Exception as error:
             log.error("idle_failed", connection=self.id, exc_info=error)
             grace = 0.0

@@ -15,7 +15,7 @@ from litestar import MediaType, Request, Router, get
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
-from litestar.openapi.spec import Schema, Server
+from litestar.openapi.spec import Contact, License, Schema, Server, Tag
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 from litestar_asyncapi import AsyncAPIConfig, AsyncAPIPlugin, ChannelDefinition
@@ -28,6 +28,7 @@ from schemas import messages
 from schemas.examples import MESSAGE_EXAMPLES
 from schemas.json_schema import json_schemas
 
+PROJECT: Final = "Live Support Chat Server"
 SCHEMA: Final = "/schema"
 ASYNCAPI: Final = "/asyncapi"
 _ASSETS: Final = "/docs-assets"
@@ -135,6 +136,14 @@ def openapi(name: str, description: str) -> OpenAPIConfig:
         # The page puts its own address here.
         servers=[Server(url="/", description=name)],
         use_handler_docstrings=True,
+        contact=Contact(name=PROJECT),
+        license=License(name="MIT", identifier="MIT"),
+        tags=[
+            Tag(name="users", description="Registration, which opens a chat."),
+            Tag(name="health", description="For load balancers and monitors."),
+        ],
+        # Nothing here needs credentials: agents show theirs at the WebSockets.
+        security=[],
     )
 
 

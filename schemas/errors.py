@@ -18,7 +18,7 @@ NotAuthenticated             an agent without a valid token: closes with 4501
 """
 
 from enum import IntEnum
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 ErrorCode = Literal[
     "invalid",
@@ -41,13 +41,17 @@ class CloseCode(IntEnum):
     4000..4499 mean that reconnecting is right, 4500..4999 that it is not.
     """
 
-    def __new__(cls, code: int, reason: str) -> "CloseCode":
+    def __new__(cls, code: int, reason: str, advice: str) -> "CloseCode":
         member = int.__new__(cls, code)
         member._value_ = code
         member.reason = reason
+        member.advice = advice
         return member
 
     reason: str
+    """What the close frame says."""
+    advice: str
+    """What a client should do."""
 
     @property
     def reconnect(self) -> bool:
@@ -58,19 +62,43 @@ class CloseCode(IntEnum):
             CloseCode.TRY_AGAIN_LATER,
         )
 
-    UNSUPPORTED_DATA = 1003, "text frames only"
-    INTERNAL_ERROR = 1011, "internal error"
-    SERVICE_RESTART = 1012, "service restart"
-    TRY_AGAIN_LATER = 1013, "try again later"
-    SLOW_CONSUMER = 4008, "slow consumer"
-    IDLE = 4408, "idle"
-    RATE_LIMITED = 4429, "rate limit exceeded"
-    MALFORMED = 4500, "malformed messages"
-    NOT_AUTHENTICATED = 4501, "not authenticated"
-    FORBIDDEN = 4503, "not this participant"
-    REPLACED = 4509, "replaced by a newer connection"
-    CHAT_GONE = 4510, "chat unknown or expired"
-    ALREADY_CLAIMED = 4511, "taken by another agent"
+    UNSUPPORTED_DATA = 1003, "text frames only", "stop: it is a bug"
+    INTERNAL_ERROR = 1011, "internal error", "reconnect, backing off"
+    SERVICE_RESTART = 1012, "service restart", "reconnect after 0..5 s, at random"
+    TRY_AGAIN_LATER = 1013, "try again later", "reconnect, backing off up to 30 s"
+    SLOW_CONSUMER = 4008, "slow consumer", "reconnect and join again: history fills in"
+    IDLE = (
+        4408,
+        "idle",
+        "reconnect at once if you wait for something (on `/joins`, in the queue, in an open chat), "
+        "else when the person acts",
+    )
+    RATE_LIMITED = (
+        4429,
+        "rate limit exceeded",
+        "reconnect after the `retryAfterMs` of the `Error` before it, at once or when the person acts, as at 4408",
+    )
+    MALFORMED = 4500, "malformed messages", "stop: it is a bug"
+    NOT_AUTHENTICATED = 4501, "not authenticated", "get a fresh token, then connect"
+    FORBIDDEN = 4503, "not this participant", "stop"
+    REPLACED = 4509, "replaced by a newer connection", "stop: another tab of this person has taken over"
+    CHAT_GONE = 4510, "chat unknown or expired", "stop; register anew"
+    ALREADY_CLAIMED = 4511, "taken by another agent", "stop"
+
+
+OTHER_CLOSES: Final = {
+    1000: ("done", False, "stop"),
+    1001: ("page left", False, "stop"),
+    1002: ("protocol error", False, "stop: it is a bug"),
+    1006: (
+        "no close frame: a refused handshake (403, 429, 503) or a lost network, which look alike in a browser",
+        True,
+        "reconnect, backing off up to 30 s; after 5 failures ask `GET /health` and tell the person",
+    ),
+    1007: ("bad UTF-8", False, "stop: it is a bug"),
+    1009: ("frame too large", False, "stop: it is a bug"),
+}
+"""What else a client meets, sent by the WebSocket layers or made by its own: reason, whether to reconnect, advice."""
 
 
 class ChatError(Exception):

@@ -1,4 +1,4 @@
-"""The seed's examples, as the published documents show them. `tests/seed/` holds them verbatim."""
+"""What the published documents show. Most of it is from the original request (`tests/seed/` has that word for word)."""
 
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ USER_JOINED: Final[dict[str, Any]] = {
     "args": {"participant": "User", "userId": "f49f3cc665af4cb38092af714a4c87fa"},
 }
 
-# The seed writes "..." for these ids.
+# The original writes "..." for these ids.
 JOIN_REQUEST: Final[dict[str, Any]] = {
     "participant": "User",
     "userId": "f49f3cc665af4cb38092af714a4c87fa",
@@ -54,7 +54,7 @@ USER_MESSAGE: Final[dict[str, Any]] = {
     "args": {
         "userId": "f49f3cc665af4cb38092af714a4c87fa",
         "supportId": "7c270542e64a4dfbb2bc1c7793746674",
-        "content": "Hey, I want to tranasfer money offshore, how can I do it via internet bank?",
+        "content": "Hey, I want to transfer money offshore, how can I do it via internet bank?",
         "from": "User",
     },
 }
@@ -109,7 +109,7 @@ CHAT_HISTORY: Final[dict[str, Any]] = {
             {
                 "userId": "718b568c22f6460ca46a07cfc6aae3ba",
                 "supportId": "35eda9304e554514915fdbb8f26b710d",
-                "content": "Hey, I want to tranasfer money offshore, how can I do it via internet bank?",
+                "content": "Hey, I want to transfer money offshore, how can I do it via internet bank?",
                 "timestamp": "2023-10-22T18:36:54.834408Z",
                 "from": "User",
             },
@@ -135,7 +135,7 @@ SUPPORT_REJOIN: Final[dict[str, Any]] = {
     },
 }
 
-# What the seed describes in words only.
+# What the original describes in words only.
 
 CHAT_EXPIRED: Final[dict[str, Any]] = {
     "type": "ChatExpired",

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import CloseCode
-from schemas.examples import CLAIM
+from schemas.errors import OTHER_CLOSES, CloseCode
+from schemas.examples import CLAIM, MESSAGE_EXAMPLES
 from schemas.json_schema import JsonSchema, json_schemas
 from schemas.messages import ClientMessage, Error, Id, JoinRequest, ServerMessage
 
@@ -21,6 +21,8 @@ SERVICES = {"chat-server": "api.app:create_app", "subscriber": "subscriber.app:c
 
 _GENERATED = {"x-generated": "by `task schemas`; do not edit"}
 _DEFS = "#/$defs/{name}"
+_MESSAGES = ["Claim", "JoinRequest", *(struct.__name__ for struct in MESSAGE_EXAMPLES if struct is not JoinRequest)]
+"""The messages as a reader meets them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,8 +97,15 @@ def _document(name: str, title: str, description: str, schema: JsonSchema, defs:
 
 
 def _close_codes() -> dict[str, Any]:
-    codes = [{"code": code, "reason": code.reason, "reconnect": code.reconnect} for code in CloseCode]
-    return {**_GENERATED, "closeCodes": codes}
+    keys = ("code", "reason", "reconnect", "advice")
+    return {
+        **_GENERATED,
+        "closeCodes": [
+            dict(zip(keys, (code, code.reason, code.reconnect, code.advice), strict=True)) for code in CloseCode
+        ],
+        # What clients meet besides.
+        "otherCodes": [dict(zip(keys, (code, *rest), strict=True)) for code, rest in OTHER_CLOSES.items()],
+    }
 
 
 # OpenAPI and AsyncAPI.
@@ -110,6 +119,11 @@ def _openapi(app: Any) -> dict[str, Any]:
 def _asyncapi(app: Any) -> dict[str, Any]:
     """Describe one service's channels."""
     document = app.plugins.get("AsyncAPIPlugin").get_asyncapi_schema(app)
+    document["info"] |= {
+        "contact": {"name": pkgutil.resolve_name("core.docs_pages:PROJECT")},
+        "license": {"name": "MIT"},
+        "tags": [{"name": "chat", "description": "What clients speak."}, {"name": "redis", "description": "Inside."}],
+    }
     return _ordered({**_GENERATED, "asyncapi": document.pop("asyncapi"), **document})
 
 
@@ -138,6 +152,10 @@ def _ordered(document: dict[str, Any]) -> dict[str, Any]:
     inner = [f"#/servers/{key}" for key, server in servers.items() if server["protocol"] == "redis"]
     keys = sorted(channels, key=lambda key: channels[key]["servers"][0]["$ref"] in inner)
     places = {f"#/channels/{key}": place for place, key in enumerate(keys)}
+    for channel in channels.values():
+        channel["messages"] = dict(sorted(channel["messages"].items(), key=lambda item: _MESSAGES.index(item[0])))
+    for operation in operations.values():
+        operation["messages"].sort(key=lambda reference: _MESSAGES.index(reference["$ref"].rpartition("/")[2]))
     return {
         **document,
         "servers": dict(sorted(servers.items(), key=lambda item: f"#/servers/{item[0]}" in inner)),

@@ -1,12 +1,12 @@
 """Every message of the wire, as typed structs.
 
 The structs are the contract: the JSON Schema, AsyncAPI and OpenAPI files beside this module are exported
-from them (`task schemas`). The seed's envelope `{"type": ..., "args": {...}}` is a tagged union, and so are
+from them (`task schemas`). The envelope `{"type": ..., "args": {...}}` is a tagged union, and so are
 the args that differ by participant (`from`, `participant`).
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -57,31 +57,43 @@ Timestamp = Annotated[
 ]
 
 
+# No closed list is published: a client that is generated from one would fail at a code that a later version adds.
+def _open(codes: tuple[str, ...]) -> Meta:
+    return Meta(
+        examples=list(codes),
+        description="for programs: one of these, or one that a later version adds, a refusal like any other",
+    )
+
+
+Code = Annotated[str, _open(get_args(ErrorCode))]
+HttpCode = Annotated[str, _open(get_args(ProblemCode))]
+
+
 class Args(Struct, rename="camel", omit_defaults=True):
     """Base of all payloads: camelCase on the wire, optional keys left out rather than sent as null."""
 
 
 class Message(Struct, tag_field="type"):
-    """Base of the seed's envelope; `type` is the class name unless said otherwise."""
+    """Base of the envelope; `type` is the class name unless said otherwise."""
 
 
 # Client to server, on /chat/{chatId}.
 
 
 class UserJoin(Args, tag_field="from", tag="User"):
-    """The args of a User's `Join` (seed steps 2 and 7)."""
+    """The args of a User's `Join`."""
 
     user_id: Annotated[Id, Meta(description="the registered `userId`")]
-    username: Annotated[str | None, Meta(description="carried as in the seed; the registered name counts")] = None
+    username: Annotated[str | None, Meta(description="not looked at: the registered name counts")] = None
     support_id: Annotated[OptionalId | None, Meta(description="from an earlier `Joined`; need not be current")] = None
     token: Annotated[str | None, Meta(description="needed in a chat opened by `POST /users`")] = None
 
 
 class SupportJoin(Args, tag_field="from", tag="Support"):
-    """The args of a Support's `Join` (seed steps 4 and 8)."""
+    """The args of a Support's `Join`."""
 
     user_id: Annotated[Id, Meta(description="the `userId` of the join request")]
-    username: Annotated[str | None, Meta(description="carried as in the seed; the registered name counts")] = None
+    username: Annotated[str | None, Meta(description="not looked at: the registered name counts")] = None
     support_user_name: Annotated[Name | None, Meta(description="the agent's name; needed on the first `Join`")] = None
     support_id: Annotated[OptionalId | None, Meta(description="on a re-join: the chat's `supportId`")] = None
 
@@ -89,11 +101,11 @@ class SupportJoin(Args, tag_field="from", tag="Support"):
 class Join(Message):
     """The first frame of every chat connection: who is there, for the first time or again."""
 
-    args: UserJoin | SupportJoin
+    args: Annotated[UserJoin | SupportJoin, Meta(title="JoinArgs")]
 
 
 class NewUserMessage(Args, tag_field="from", tag="User", kw_only=True):
-    """The args of a `ChatMessage` as a User sends it (seed step 5)."""
+    """The args of a `ChatMessage` as a User sends it."""
 
     user_id: Annotated[Id, Meta(description="the connection's own `userId`")]
     support_id: Annotated[OptionalId | None, Meta(description="absent before an agent came; else the chat's")] = None
@@ -101,18 +113,18 @@ class NewUserMessage(Args, tag_field="from", tag="User", kw_only=True):
 
 
 class NewSupportMessage(Args, tag_field="from", tag="Support", kw_only=True):
-    """The args of a `ChatMessage` as a Support sends it (seed step 6)."""
+    """The args of a `ChatMessage` as a Support sends it."""
 
     user_id: Annotated[Id, Meta(description="the chat's `userId`")]
     support_id: Annotated[Id, Meta(description="the connection's own `supportId`")]
-    support_user_name: Annotated[str | None, Meta(description="carried as in the seed")] = None
+    support_user_name: Annotated[str | None, Meta(description="not looked at: that of the `Join` counts")] = None
     content: Content
 
 
 class NewChatMessage(Message, tag="ChatMessage"):
     """A chat message as a participant writes it: the server stamps it, stores it and sends it to everybody."""
 
-    args: NewUserMessage | NewSupportMessage
+    args: Annotated[NewUserMessage | NewSupportMessage, Meta(title="NewChatMessageArgs")]
 
 
 ClientMessage = Join | NewChatMessage
@@ -122,13 +134,13 @@ ClientMessage = Join | NewChatMessage
 
 
 class UserJoined(Args, tag_field="participant", tag="User"):
-    """The args of `Joined` for a User (seed step 2)."""
+    """The args of `Joined` for a User."""
 
     user_id: Id
 
 
 class SupportJoined(Args, tag_field="participant", tag="Support"):
-    """The args of `Joined` for a Support (seed step 4)."""
+    """The args of `Joined` for a Support."""
 
     user_id: Id
     support_id: Annotated[Id, Meta(description="made by the server; the User learns it here")]
@@ -138,7 +150,7 @@ class SupportJoined(Args, tag_field="participant", tag="Support"):
 class Joined(Message):
     """A participant joined the chat."""
 
-    args: UserJoined | SupportJoined
+    args: Annotated[UserJoined | SupportJoined, Meta(title="JoinedArgs")]
 
 
 class StoredMessage(Args, kw_only=True):
@@ -148,7 +160,7 @@ class StoredMessage(Args, kw_only=True):
     support_id: Annotated[Id | UnsetType, Meta(description="absent while the chat has no agent")] = UNSET
     content: Content
     timestamp: Timestamp
-    sender: Annotated[Participant, Meta(description="who wrote it")] = msgspec.field(name="from")
+    sender: Annotated[Participant, Meta(title="Participant", description="who wrote it")] = msgspec.field(name="from")
 
 
 class ChatMessage(Message):
@@ -184,7 +196,7 @@ class ChatExpired(Message):
 class ErrorArgs(Args):
     """The args of `Error`."""
 
-    code: Annotated[ErrorCode, Meta(description="for programs: one of a fixed set")]
+    code: Code
     message: Annotated[str, Meta(description="for people: one sentence")]
     retry_after_ms: Annotated[int, Meta(ge=0, description="milliseconds to wait before the next try")] | UnsetType = (
         UNSET
@@ -204,7 +216,7 @@ ServerMessage = Joined | ChatMessage | ChatHistory | ChatExpired | Error
 
 
 class JoinRequest(Args, tag_field="participant", tag="User"):
-    """A waiting user (seed step 3): sent bare on `/joins`, published on the Redis channel `Join`."""
+    """A waiting user: sent bare on `/joins`, published on the Redis channel `Join`."""
 
     user_id: Annotated[Id, Meta(description="what an agent sends back to claim the user")]
     chat_id: Annotated[Id, Meta(description="where to join the chat: `/chat/{chatId}`")]
@@ -220,7 +232,7 @@ class NewUser(Args):
 
 
 class RegisteredUser(Args):
-    """The answer to `GET /user/join/{userName}` (seed step 1)."""
+    """The answer to `GET /user/join/{userName}`."""
 
     user_id: Annotated[Id, Meta(description="who the user is, in every later message")]
     username: Annotated[Name, Meta(description="the name as the server keeps it")]
@@ -233,20 +245,17 @@ class RegisteredUserWithToken(RegisteredUser):
     token: Annotated[str, Meta(description="secret of the user; every User `Join` of this chat needs it")]
 
 
-class Problem(Struct, frozen=True, omit_defaults=True, rename="camel"):
+class Problem(Struct, frozen=True, omit_defaults=True):
     """Why a request was refused, in the form of RFC 9457 (`application/problem+json`)."""
 
     status: Annotated[int, Meta(ge=400, le=599, description="the HTTP status")]
     title: Annotated[str, Meta(description="what the status means")]
     detail: Annotated[str, Meta(description="for people: one sentence")]
-    code: Annotated[ProblemCode | UnsetType, Meta(description="for programs: as in `Error`, or of HTTP alone")] = UNSET
-    retry_after_ms: (
-        Annotated[int, Meta(ge=0, description="of a 429 or 503: milliseconds to wait before the next try")] | UnsetType
-    ) = UNSET
+    code: HttpCode | UnsetType = UNSET
 
 
 class Health(Struct, frozen=True, omit_defaults=True):
     """The answer to `GET /health`."""
 
-    status: Annotated[Literal["ok", "unavailable"], Meta(description="`ok` only with status 200")]
+    status: Annotated[Literal["ok", "unavailable"], Meta(title="HealthStatus", description="`ok` only with status 200")]
     reason: Annotated[str | UnsetType, Meta(description="why it is unavailable")] = UNSET

@@ -29,7 +29,7 @@ _JOINS = ChannelDefinition(
                     name="Claim",
                     title="Claim",
                     description="The bare `userId` in a text frame; quotes and white space around it are tolerated.",
-                    payload=json_schemas([Id], "")[0][0],
+                    payload={"title": "Claim", **json_schemas([Id], "")[0][0]},
                     content_type="text/plain",
                     examples=[MessageExample(name="the userId of a join request", payload=CLAIM)],
                 )

@@ -15,6 +15,17 @@ function httpBodies(openapi) {
   return { description: "What HTTP requests and answers hold.", oneOf: Object.keys($defs).map((name) => ({ $ref: `#/$defs/${name}` })), $defs };
 }
 
+/** Let editors offer the known codes, without refusing one that a later version adds. */
+function openCodes(schema) {
+  if (schema === null || typeof schema !== "object") return schema;
+  for (const [key, value] of Object.entries(schema)) {
+    if (key === "code" && value.type === "string" && value.examples) {
+      value.tsType = [...value.examples.map((code) => JSON.stringify(code)), "(string & {})"].join(" | ");
+    } else openCodes(value);
+  }
+  return schema;
+}
+
 const sources = {
   "chat.client.d.ts": ["ChatClientMessage", await load("chat.client.schema.json")],
   "chat.server.d.ts": ["ChatServerMessage", await load("chat.server.schema.json")],
@@ -24,7 +35,7 @@ const sources = {
 
 let drifted = false;
 for (const [file, [name, schema]] of Object.entries(sources)) {
-  const text = await compile(schema, name, {
+  const text = await compile(openCodes(schema), name, {
     bannerComment: "// Generated from schemas/ by `task types`; do not edit.",
     // Unknown keys are allowed on the wire, but an index signature would hide a misspelt key from the compiler.
     additionalProperties: false,

@@ -4,7 +4,12 @@
 
 local user = ARGV[1]
 local place = redis.call('ZSCORE', KEYS[1], user)
-if not place then
+if place then
+  if redis.call('HSETNX', KEYS[4], user, ARGV[2]) == 1 then
+    note(user) -- it was lost, and nobody could be shown the user
+    publish()
+  end
+else
   -- Whose place was lost has still a stay.
   if redis.call('HEXISTS', KEYS[4], user) == 1 and redis.call('HEXISTS', KEYS[5], user) == 0 then return 0 end
   if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[6]) then return false end

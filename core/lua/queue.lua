@@ -47,6 +47,15 @@ local function enter(user, place)
   redis.call('HSET', KEYS[5], user, note(user))
 end
 
+-- The stays of users, false where there is none, or what is no number.
+local function stays_of(users)
+  local stays = redis.call('HMGET', KEYS[5], unpack(users))
+  for index, stay in ipairs(stays) do
+    if stay and not string.match(stay, '^%d+$') then stays[index] = false end
+  end
+  return stays
+end
+
 local function end_claim(user)
   redis.call('ZREM', KEYS[2], user)
   redis.call('HDEL', KEYS[6], user)

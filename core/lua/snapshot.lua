@@ -27,7 +27,7 @@ if #changes > 0 and changes[1][1] == ARGV[1] and changes[#changes][1] == last th
   local places = redis.call('ZMSCORE', KEYS[1], unpack(users))
   local leases = redis.call('ZMSCORE', KEYS[2], unpack(users))
   local chats = redis.call('HMGET', KEYS[4], unpack(users))
-  local stays = redis.call('HMGET', KEYS[5], unpack(users))
+  local stays = stays_of(users)
   local reply = {known, 'changes'}
   for index, user in ipairs(users) do
     local shown = places[index] and not leases[index] and chats[index] and stays[index]
@@ -48,7 +48,7 @@ for first = 1, #listed, 2000 do
   local users = {}
   for index = first, math.min(first + 1998, #listed), 2 do users[#users + 1] = listed[index] end
   local chats = redis.call('HMGET', KEYS[4], unpack(users))
-  local stays = redis.call('HMGET', KEYS[5], unpack(users))
+  local stays = stays_of(users)
   for index, user in ipairs(users) do
     if not claimed[user] and chats[index] and stays[index] then
       reply[#reply + 1] = user

@@ -12,12 +12,12 @@ for index = 3, #ARGV, 3 do
   times[#times + 1] = ARGV[index]
 end
 local chats = redis.call('HMGET', KEYS[4], unpack(users))
-local stays = redis.call('HMGET', KEYS[5], unpack(users))
+local stays = stays_of(users)
 local places = redis.call('ZMSCORE', KEYS[1], unpack(users))
 redis.call('ZADD', KEYS[3], unpack(times))
 for number, user in ipairs(users) do
-  local known, listed, place = chats[number], places[number], ARGV[3 * number + 2]
-  if not known then redis.call('HSET', KEYS[4], user, ARGV[3 * number + 1]) end
+  local known, listed, chat, place = chats[number], places[number], ARGV[3 * number + 1], ARGV[3 * number + 2]
+  if known ~= chat then redis.call('HSET', KEYS[4], user, chat) end
   if place == '' then
     if listed or stays[number] then leave(user) end
   elseif not listed then
@@ -25,7 +25,7 @@ for number, user in ipairs(users) do
     if not known or stays[number] then enter(user, place) end
   elseif not stays[number] then
     enter(user, listed)
-  elseif not known then
+  elseif known ~= chat then
     note(user) -- nobody could be shown the user
   end
 end

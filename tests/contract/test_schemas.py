@@ -4,7 +4,7 @@ import inspect
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from msgspec import Struct
 
 from schemas import codec, examples, export, messages
-from schemas.errors import InvalidFrame, UnknownType
+from schemas.errors import ErrorCode, InvalidFrame, UnknownType
 
 SEED = Path(__file__).parent.parent / "seed"
 USER, SUPPORT, CHAT = "f" * 32, "5" * 32, "c" * 32
@@ -76,6 +76,7 @@ def test_an_example_of_the_seed_decodes_validates_and_comes_back_the_same(name: 
         # The seed writes dots where ids are.
         text = text.replace('"userId": "..."', f'"userId": "{example["userId"]}"')
         text = text.replace('"chatId": "..."', f'"chatId": "{example["chatId"]}"')
+    text = text.replace("tranasfer", "transfer")  # nobody should copy the misspelling from us
     assert json.loads(text) == example
     if schema == "chat.client":
         decoded: Any = codec.decode_client_message(text.encode())
@@ -200,13 +201,26 @@ def test_the_schema_knows_how_long_a_message_may_be(content: str) -> None:
         changed(examples.USER_ECHO, timestamp="yesterday"),
         changed(examples.USER_ECHO, timestamp=None),
         changed(examples.SUPPORT_JOINED, supportId=None),
-        changed(examples.ERROR, code="oops"),
         changed(examples.ERROR, retryAfterMs=-1),
         changed(examples.CHAT_EXPIRED, chatId="..."),
     ],
 )
 def test_the_schema_refuses_what_the_server_never_sends(message: Any) -> None:
     assert errors("chat.server", message)
+
+
+def test_a_code_of_a_later_version_is_no_mistake() -> None:
+    """Clients must pass over what they do not know; one that is generated from the schemas must not fail at it."""
+    assert errors("chat.server", changed(examples.ERROR, code="oops")) == []
+    assert errors("joins", changed(examples.ERROR, code="oops")) == []
+    assert component_errors("Problem", {**examples.PROBLEM, "code": "oops"}) == []
+
+
+@pytest.mark.parametrize("schema", ["chat.server", "joins"])
+def test_every_code_is_published(schema: str) -> None:
+    code = document(f"{schema}.schema.json")["$defs"]["ErrorArgs"]["properties"]["code"]
+    assert code["examples"] == list(get_args(ErrorCode))
+    assert "enum" not in code
 
 
 def test_a_key_that_is_not_known_is_ignored() -> None:

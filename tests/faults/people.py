@@ -3,7 +3,7 @@
 import asyncio
 import random
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import TypeVar
@@ -107,11 +107,11 @@ class RecordedChat(Chat):
         self.ended: Exception | None = None
         """Why there will be no other connection."""
 
-    async def _open(self) -> ChatSocket:
+    async def _open(self, headers: Mapping[str, str]) -> ChatSocket:
         self._url = self._urls().replace("http", "ws", 1)
         self._view = self._recorder.view()
         try:
-            return await super()._open()
+            return await super()._open(headers)
         except BaseException:
             self._close_view()
             raise
@@ -194,9 +194,9 @@ class RecordedJoins(JoinsClient):
         self._view_is_open = False
         self.view = 0
 
-    async def _open(self) -> JoinsSocket:
+    async def _open(self, headers: Mapping[str, str]) -> JoinsSocket:
         self._url = self._urls().replace("http", "ws", 1)
-        socket = await super()._open()
+        socket = await super()._open(headers)
         self.view = self._recorder.view()
         self._view_is_open = True
         self._recorder.note(ListOpened(at=now(), view=self.view, agent=self._agent))

@@ -36,6 +36,11 @@ class Victim(NamedTuple):
     pid: int
 
     @property
+    def cpu(self) -> float:
+        """The CPU seconds that it has spent."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[0]) / 1e9
+
+    @property
     def memory(self) -> int:
         """Its resident memory in bytes."""
         pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
@@ -100,16 +105,6 @@ async def large_head(reader: StreamReader, writer: StreamWriter) -> None:
     await closed
 
 
-async def large_trailers(reader: StreamReader, writer: StreamWriter) -> None:
-    closed = asyncio.create_task(until_closed(reader))
-    with suppress(ConnectionError, RuntimeError):
-        writer.write(POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n[\r\n0\r\n")
-        for _ in range(60):
-            writer.write(b"a: b\r\n" * (MEBIBYTE // 6))
-            await writer.drain()
-    await closed
-
-
 async def half_a_body(reader: StreamReader, writer: StreamWriter) -> None:
     writer.write(POST + b"Content-Length: 16000\r\n\r\n" + b"[" * 15_000)
     await until_closed(reader)
@@ -138,7 +133,6 @@ ATTACKS: dict[str, tuple[Attack, int, float]] = {
     "half a head": (half_a_head, 500, 5),
     "a byte of a head every half second": (dribbled_head, 300, 5),
     "a head of 60 MiB": (large_head, 20, 5),
-    "trailers of 60 MiB": (large_trailers, 20, 5),
     "half a body": (half_a_body, 500, 10),
     "not reading 8 answers of 3 MB": (unread_answer, 100, 20 + 5),
 }
@@ -208,3 +202,69 @@ async def test_an_attack_costs_little_and_ends(victim: Victim, name: str) -> Non
     assert max(cut_off) < seconds + SLACK_SECONDS
     assert grown < GROWTH
     assert times.p99 < 10 * UNIT
+
+
+# One request each.
+
+UPGRADE = (
+    b"GET /chat/" + b"a" * 32 + b" HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+HANDSHAKE = UPGRADE + b"Connection: Upgrade\r\n"
+
+
+def get(path: bytes, *headers: bytes) -> bytes:
+    """A request with a long head."""
+    return b"GET %b HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (path, b"".join(header + b"\r\n" for header in headers))
+
+
+NAME = b"/user/join/"
+REQUESTS = {
+    "a name of percent signs": get(NAME + b"%" * 1024),
+    "a name of escapes": get(NAME + b"%61" * 1024),
+    "a name of escapes that are no UTF-8": get(NAME + b"%FF" * 1024),
+    "a name of combining marks": get(NAME + b"a" + b"%CC%95" * 256 + b"%CC%80" * 256),
+    "a longer name of percent signs": get(NAME + b"%" * 7900),
+    "a path of folders": get(b"/" + b"a/" * 2000),
+    "a path that leads up": get(b"/docs-assets/" + b"../" * 1300),
+    "a query of many keys": get(b"/health?" + b"%61=%62&" * 500),
+    "Accept of many types": get(b"/nothing", b"Accept: " + b"a/b;q=0.1;a=b," * 560),
+    "Cookie of many": get(b"/health", b"Cookie: " + b"a=b;" * 1900),
+    "Content-Type of many parameters": POST
+    + b"Content-Type: x/y"
+    + b';a="\\""' * 1100
+    + b"\r\nContent-Length: 0\r\n\r\n",
+    "Origin of many labels": get(b"/health", b"Origin: http://" + b"xn--a." * 1300),
+    "Host of colons": b"GET /health HTTP/1.1\r\nHost: [" + b":" * 7900 + b"\r\n\r\n",
+    "X-Forwarded-For of many": get(b"/health", b"X-Forwarded-For: " + b"1.1.1.1," * 980),
+    "many headers": get(b"/health", *(b"X-%d: a" % number for number in range(98))),
+    "an offer of many subprotocols": HANDSHAKE + b"Sec-WebSocket-Protocol: " + b"a," * 3900 + b"a\r\n\r\n",
+    "an offer in many headers": HANDSHAKE + b"Sec-WebSocket-Protocol: a\r\n" * 90 + b"\r\n",
+    "an offer of many extensions": HANDSHAKE + b"Sec-WebSocket-Extensions: a" + b";b=c" * 1900 + b"\r\n\r\n",
+    "a long offer": HANDSHAKE + b"Sec-WebSocket-Protocol: live-support.v1, bearer." + b"a" * 7800 + b"\r\n\r\n",
+    "Connection of many": UPGRADE + b"Connection: " + b"a," * 3800 + b"Upgrade\r\n\r\n",
+}
+TRIES = 20
+
+
+@pytest.mark.timeout(180)
+async def test_no_head_costs_much_more_than_a_plain_one(victim: Victim) -> None:
+    async def cost(request: bytes) -> float:
+        """The CPU seconds of a request, in the best of some series."""
+        best = float("inf")
+        for _ in range(3):
+            before = victim.cpu
+            for _ in range(TRIES):
+                reader, writer = await asyncio.open_connection("127.0.0.1", victim.service.port)
+                writer.write(request)
+                await reader.readuntil(b"\r\n\r\n")
+                writer.transport.abort()
+            best = min(best, (victim.cpu - before) / TRIES)
+        return best
+
+    await cost(GET + b"\r\n")  # whatever is made once
+    plain = await cost(GET + b"\r\n")
+    costs = {what: await cost(request) for what, request in REQUESTS.items()}
+    for what, seconds in {"plain": plain, **costs}.items():
+        print(f"| {what} | {seconds * 1000:.2f} ms |")
+    assert {what: seconds / plain for what, seconds in costs.items() if seconds > 3.5 * plain} == {}

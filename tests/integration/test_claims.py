@@ -1,8 +1,10 @@
 """Claims: who wins a waiting user, who still sees the user, and when the user comes back."""
 
 import pytest
+from redis.asyncio import Redis
 
 from live_support_client import AlreadyClaimed, ChatClient, JoinRequest, JoinsClient, NotWaiting
+from tests.keys import KEYS
 from tests.people import (
     Agent,
     hear,
@@ -114,6 +116,17 @@ async def test_a_user_who_came_back_may_be_claimed_by_another_agent(client: Chat
             await loses(other, user)
         assert await hear(other) == user
         await other.claim(user)
+
+
+@lease_ends_soon
+async def test_a_claim_ends_in_time_also_when_the_clock_was_set_back(
+    client: ChatClient, agent: Agent, redis: Redis
+) -> None:
+    async with waiting_user(client) as user, agent() as claimant, agent() as other:
+        assert await hear(claimant) == await hear(other) == user
+        await claimant.claim(user)
+        await redis.zincrby(KEYS.queue.leases, 3_600_000, user.user_id)
+        assert await hear(claimant) == await hear(other) == user
 
 
 # With a join the user does not.

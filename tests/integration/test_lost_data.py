@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from live_support_client import ChatClient, JoinsClient
 from tests.keys import KEYS
-from tests.people import Agent, hear, hear_some, request_of, shown_next, waiting_user
+from tests.people import Agent, hear, hear_some, is_shown, request_of, shown_next, waiting_user
 from tests.support import UNIT, eventually
 from tests.waiting import bring_back, keep
 
@@ -75,3 +75,40 @@ async def test_users_are_shown_after_redis_lost_everything(
     await redis.flushall()
     for _ in range(3):
         await shown_next(client, joins)
+
+
+HASHES = {"chats", "stays"}
+NAMES = [name for name in KEYS.queue._fields if name != "changed"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("part", ["whole", "one"])
+async def test_a_part_of_the_queue_that_is_lost_closes_nothing_and_is_healed(
+    client: ChatClient, agent: Agent, redis: Redis, capsys: pytest.CaptureFixture[str], name: str, part: str
+) -> None:
+    key = getattr(KEYS.queue, name)
+    async with waiting_user(client) as user, agent() as joins:
+        assert await hear(joins) == user
+        if part == "whole":
+            await redis.delete(key)
+        elif name in HASHES:
+            await redis.hdel(key, user.user_id)
+        elif name not in {"version", "changes"}:
+            await redis.zrem(key, user.user_id)
+        async with waiting_user(client) as newcomer:
+            await is_shown(newcomer, joins)  # and perhaps the other one once more before, for a new stay
+            for _ in range(2):
+                async with agent() as late:
+                    await is_shown(user, late)
+                async with agent() as late:
+                    await is_shown(newcomer, late)
+
+        async def is_healed() -> bool:
+            place = await redis.zscore(KEYS.queue.waiting, user.user_id)
+            stay = await redis.hget(KEYS.queue.stays, user.user_id)
+            return bool(place and stay and await redis.hexists(KEYS.queue.chats, user.user_id))
+
+        await eventually(is_healed)
+        await joins.claim(user)
+    logged = capsys.readouterr()
+    assert "Traceback" not in logged.out + logged.err

@@ -190,3 +190,68 @@ async def test_a_long_list_is_swept_in_several_goes(queue: JoinQueue, store: Cha
         return await waiting(queue) == []
 
     await eventually(all_forgotten)
+
+
+# Redis's clock is set.
+
+
+async def set_ahead(redis: Redis, key: str, user_id: str, seconds: float) -> None:
+    """Do as if the clock had been set back after a user's time in a key was written."""
+    assert await redis.zincrby(key, 1000 * seconds, user_id)
+
+
+async def seconds_left(redis: Redis, key: str, user_id: str) -> float:
+    """Until a user's time in a key is over."""
+    until_ms, (now, micros) = await redis.zscore(key, user_id), await redis.time()
+    assert until_ms is not None
+    return float(until_ms) / 1000 - now - micros / 1e6
+
+
+@pytest.mark.parametrize("seconds", [40, 3600, 10**9])
+async def test_nobody_is_present_for_much_longer_than_the_grace(
+    queue: JoinQueue, store: ChatStore, redis: Redis, settings: Settings, seconds: float
+) -> None:
+    await enqueue(queue, NIKA)
+    await queue.serve(user_id=ANA, chat_id=chat_of(ANA))
+    for user_id in (NIKA, ANA):
+        await set_ahead(redis, KEYS.queue.present, user_id, seconds)
+    await queue.sweep(store)
+    for user_id in (NIKA, ANA):
+        assert await seconds_left(redis, KEYS.queue.present, user_id) <= settings.leave_grace_seconds
+    assert await waiting(queue) == [NIKA]
+
+
+@pytest.mark.parametrize("seconds", [5, 40, 3600, 10**9])
+async def test_nobody_is_claimed_for_longer_than_the_lease(
+    queue: JoinQueue, store: ChatStore, redis: Redis, settings: Settings, seconds: float
+) -> None:
+    chat = await waiting_chat(queue, store, 1)
+    await queue.claim(chat.user_id, claim_id="a")
+    await set_ahead(redis, KEYS.queue.leases, chat.user_id, seconds)
+    await queue.sweep(store)
+    assert await seconds_left(redis, KEYS.queue.leases, chat.user_id) <= settings.claim_lease_seconds
+    assert await waiting(queue) == [], "it is still a claim"
+    await end_lease(redis, chat.user_id)
+    await queue.sweep(store)
+    assert await waiting(queue) == [chat.user_id]
+
+
+async def test_a_process_with_another_grace_is_not_contradicted(
+    queue: JoinQueue, core_redis: CoreRedis, settings: Settings, store: ChatStore, redis: Redis
+) -> None:
+    """While a setting is being changed, one process after the other."""
+    longer = JoinQueue(core_redis, replace(settings, leave_grace_seconds=1.9 * settings.leave_grace_seconds))
+    await longer.touch([present(NIKA, 1)])
+    await queue.sweep(store)
+    assert await seconds_left(redis, KEYS.queue.present, NIKA) > 1.5 * settings.leave_grace_seconds
+
+
+async def test_who_was_forgotten_when_the_clock_leapt_is_back_with_the_next_round(
+    queue: JoinQueue, store: ChatStore, redis: Redis
+) -> None:
+    places = await enqueue(queue, NIKA, ANA)
+    for user_id in (NIKA, ANA):
+        await set_ahead(redis, KEYS.queue.present, user_id, -3600)
+    await queue.sweep(store)
+    await queue.touch([present(NIKA, places[0]), present(ANA, places[1])])
+    assert await waiting(queue) == [NIKA, ANA]

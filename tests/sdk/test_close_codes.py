@@ -37,8 +37,10 @@ ID = "0" * 32
 USER = RegisteredUser(user_id=ID, username="Nika", chat_id=ID)
 JOINED = json.dumps({"type": "Joined", "args": {"participant": "User", "userId": ID}})
 TABLE = json.loads((Path(__file__).parent.parent.parent / "schemas" / "close-codes.json").read_text())["closeCodes"]
-RECONNECT = [entry["code"] for entry in TABLE if entry["reconnect"]] + [4000, 4499]
-FATAL = [entry["code"] for entry in TABLE if not entry["reconnect"]] + [4599, 4999]
+# 1006 is never sent, and 1000 and 1001 are the ends that a client makes.
+SENT = [entry for entry in TABLE if entry["code"] not in (1000, 1001, 1006)]
+RECONNECT = [entry["code"] for entry in SENT if entry["reconnect"]] + [4000, 4429, 4499]
+FATAL = [entry["code"] for entry in SENT if not entry["reconnect"]] + [4599, 4999]
 
 
 class Closing:
@@ -178,3 +180,20 @@ async def test_the_waiting_list_comes_back_after_a_drop(scripted: Start, options
 
     async with JoinsClient(await scripted(handle), options=options) as joins, asyncio.timeout(DEADLINE):
         assert [(await anext(joins)).user_id[-1] for _ in range(4)] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("code", [4408, 4429])
+async def test_the_waiting_list_is_not_left_when_it_was_quiet(code: int, scripted: Start, options: Options) -> None:
+    connections = 0
+
+    async def handle(connection: ServerConnection) -> None:
+        nonlocal connections
+        connections += 1
+        if connections < 3:
+            await connection.close(code)
+            return
+        await connection.send(json.dumps({"participant": "User", "userId": ID, "chatId": ID}))
+        await connection.wait_closed()
+
+    async with JoinsClient(await scripted(handle), options=options) as joins, asyncio.timeout(DEADLINE):
+        assert (await anext(joins)).user_id == ID

@@ -85,9 +85,6 @@ async def test_joins_that_are_refused(client: ChatClient) -> None:
     with pytest.raises(ChatGone):
         async with client.chat(RegisteredUser(user_id=user.user_id, username="Nika", chat_id="0" * 32)):
             pass
-    with pytest.raises(Forbidden):  # at the handshake
-        async with client.chat(RegisteredUser(user_id=user.user_id, username="Nika", chat_id="nonsense")):
-            pass
     request = request_of(user)
     with pytest.raises(LiveSupportError):
         async with client.support_chat(request, name="\x07"):
@@ -124,7 +121,7 @@ async def test_an_outage_of_redis_is_told_and_survived(redis: Redis, redis_url: 
 def test_every_error_code_has_its_exception() -> None:
     schema = json.loads((SCHEMAS / "chat.server.schema.json").read_text())["$defs"]["ErrorArgs"]
     ours = {"not_joined", "already_joined", "unknown_type"}  # would be mistakes of the SDK
-    for code in schema["properties"]["code"]["enum"]:
+    for code in schema["properties"]["code"]["examples"]:
         error = Refused.of(ErrorArgs(code=code, message="why", retry_after_ms=1500))
         assert (type(error) is Refused) == (code in ours)
         assert (error.code, error.message, str(error), error.retry_after) == (code, "why", "why", 1.5)

@@ -168,12 +168,11 @@ async def test_a_chat_whose_user_never_joined_does_not_wait(chat_server: Service
 @pytest.mark.given(chat_ttl_seconds=LONG, idle_seconds=3 * UNIT)
 async def test_an_idle_connection_is_closed_and_the_chat_lives_on(chat_server: Service) -> None:
     watch = Stopwatch()
-    async with user_in_chat(chat_server) as (user, socket):
-        assert await socket.close_code() == 4408
+    async with talk_in(chat_server) as talk:
+        assert await talk.user_socket.close_code() == 4408
         assert watch.seconds >= 3 * UNIT
-        async with user.chat(chat_server) as again:
-            await again.send(user.join())
-            assert await again.receive() == user.joined
+        async with talk.tab(talk.user_rejoin):
+            pass
 
 
 @pytest.mark.given(chat_ttl_seconds=LONG, idle_seconds=8 * UNIT)
@@ -194,6 +193,51 @@ async def test_what_others_are_refused_keeps_nobody_open(chat_server: Service) -
             await asyncio.wait([idle], timeout=UNIT)
         assert await idle == 4408
         assert await refusal({"type": "Typing"}, talk.support_socket) == "unknown_type"
+
+
+waiting_is_longer = pytest.mark.given(
+    waiting_ttl_seconds=40 * UNIT, chat_ttl_seconds=10 * UNIT, idle_seconds=10 * UNIT, leave_grace_seconds=3 * UNIT
+)
+
+
+@waiting_is_longer
+async def test_who_waits_in_silence_waits_as_long_as_the_queue(
+    chat_server: Service, subscriber_service: Service
+) -> None:
+    watch = Stopwatch()
+    async with user_in_chat(chat_server) as (user, socket):
+        waiting = asyncio.create_task(socket.drain())
+        await asyncio.wait([waiting], timeout=25 * UNIT)
+        assert not waiting.done(), "neither idle nor expired"
+        async with agent(subscriber_service) as joins:
+            assert await joins.receive() == user.request
+        assert await waiting == ([user.expired], 4510)
+    assert watch.seconds >= 40 * UNIT
+
+
+@pytest.mark.given(waiting_ttl_seconds=LONG, chat_ttl_seconds=LONG, idle_seconds=10 * UNIT)
+@pytest.mark.parametrize("waited", [0, 15 * UNIT], ids=["at once", "later"])
+async def test_who_has_waited_and_has_an_agent_is_idle_as_everybody(chat_server: Service, waited: float) -> None:
+    async with user_in_chat(chat_server) as (user, user_socket):
+        await asyncio.sleep(waited)
+        async with support_in_chat(chat_server, user, user_socket):
+            watch = Stopwatch()
+            assert await user_socket.close_code() == 4408
+    assert 9 * UNIT < watch.seconds < 15 * UNIT
+
+
+@pytest.mark.given(waiting_ttl_seconds=15 * UNIT, idle_seconds=10 * UNIT, chat_ttl_seconds=LONG)
+async def test_a_tab_is_closed_when_it_has_been_silent_for_as_long_as_the_queue_waits(chat_server: Service) -> None:
+    async with user_in_chat(chat_server) as (user, socket):
+        watch = Stopwatch()
+        idle = asyncio.create_task(socket.close_code())
+        while not idle.done():
+            async with user.chat(chat_server) as tab:  # which keeps the chat alive, and says nothing to the other
+                await tab.send(user.join())
+                assert await tab.receive() == user.joined
+            await asyncio.wait([idle], timeout=2 * UNIT)
+        assert await idle == 4408
+        assert watch.seconds >= 14.5 * UNIT
 
 
 @pytest.mark.given(chat_ttl_seconds=LONG, idle_seconds=3 * UNIT)

@@ -50,7 +50,7 @@ from live_support_client._models import (
     UserJoin,
     UserJoined,
 )
-from live_support_client._options import Backoff, Options
+from live_support_client._options import Backoff, ConnectionState, Options, Token
 from live_support_client._sockets import ChatClientMessage, ChatServerMessage, JoinsClientMessage, JoinsServerMessage
 
 __all__ = [
@@ -68,6 +68,7 @@ __all__ = [
     "ChatMessage",
     "ChatServerMessage",
     "ConnectionLost",
+    "ConnectionState",
     "Error",
     "ErrorArgs",
     "Forbidden",
@@ -97,6 +98,7 @@ __all__ = [
     "StoredMessage",
     "SupportJoin",
     "SupportJoined",
+    "Token",
     "TooLarge",
     "Unavailable",
     "UnexpectedFrame",

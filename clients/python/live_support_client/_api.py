@@ -12,7 +12,7 @@ class ChatServerApi(Http):
     async def get_health(self) -> models.Health:
         """Ask whether the service can do its work.
 
-        Answer 200 when Redis answers and allows all that a join needs, else 503 with the reason.
+        Answer 200 when Redis answers, takes writes, and the hub listens, else 503 with the reason.
         """
         return await self._request(
             "GET",
@@ -26,7 +26,7 @@ class ChatServerApi(Http):
     async def register_user(self, user_name: str) -> models.RegisteredUser:
         """Register a user.
 
-        Register a user: the seed's step 1.
+        Register a user, whose chat is then open for the User's `Join`.
         """
         return await self._request(
             "GET",
@@ -57,7 +57,7 @@ class SubscriberApi(Http):
     async def get_health(self) -> models.Health:
         """Ask whether the service can do its work.
 
-        Answer 200 when Redis answers and allows all that a join needs, else 503 with the reason.
+        Answer 200 when Redis answers, takes writes, and the hub listens, else 503 with the reason.
         """
         return await self._request(
             "GET",

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import unicodedata
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,7 @@ import msgspec
 from msgspec import UNSET
 from websockets.exceptions import ConnectionClosed
 
+from live_support_client._checks import FRAME_BYTES_MOST, checked_content, too_large
 from live_support_client._errors import ChatGone, LiveSupportError, NotAcknowledged, Refused
 from live_support_client._models import (
     ChatExpired,
@@ -28,11 +30,12 @@ from live_support_client._models import (
     UserJoin,
     UserJoined,
 )
-from live_support_client._options import Options
+from live_support_client._options import ConnectionState, Options, Token
 from live_support_client._sockets import ChatServerMessage, ChatSocket
 from live_support_client._stream import Stream
 
 _LINE_END = re.compile(r"\r\n?")
+_NOT_STORED = "The connection was lost, and the history does not have the message."
 
 
 @dataclass(slots=True)
@@ -41,6 +44,9 @@ class _Sent:
 
     content: str
     answer: asyncio.Future[StoredMessage]
+    timer: asyncio.TimerHandle | None = None
+    late: bool = False
+    """Whether a connection was given up for want of the answer."""
 
 
 class Chat(Stream[ChatSocket, ChatServerMessage, ChatServerMessage]):
@@ -55,10 +61,21 @@ class Chat(Stream[ChatSocket, ChatServerMessage, ChatServerMessage]):
         chat_id: the chat.
         me: the args of the first `Join`.
         options: how to connect.
+        token: an agent's.
+        on_state: is called with every new `state`.
     """
 
-    def __init__(self, url: str, chat_id: str, me: UserJoin | SupportJoin, options: Options) -> None:
-        super().__init__(options)
+    def __init__(
+        self,
+        url: str,
+        chat_id: str,
+        me: UserJoin | SupportJoin,
+        options: Options,
+        *,
+        token: Token | None = None,
+        on_state: Callable[[ConnectionState], object] | None = None,
+    ) -> None:
+        super().__init__(options, token, on_state)
         self._url = url
         self._me = me
         self._sender = "User" if isinstance(me, UserJoin) else "Support"
@@ -92,27 +109,47 @@ class Chat(Stream[ChatSocket, ChatServerMessage, ChatServerMessage]):
             Refused: the server did not take it: `InvalidInput`, `TooLarge`, `RateLimited`, `ChatFull`, `Unavailable`.
             NotAcknowledged: the connection was lost, and the history does not have it.
             LiveSupportError: there is no connection any more.
+            TypeError: it is no text.
+            RuntimeError: the chat was not entered, or belongs to another event loop.
         """
-        content = unicodedata.normalize("NFC", _LINE_END.sub("\n", content))
-        async with self._turn:
-            while self._sent is not None:
-                # The answer to a `send` that was cancelled is still to come.
-                self._answered.clear()
-                await self._answered.wait()
-            socket = await self._ready()
-            answer: asyncio.Future[StoredMessage] = asyncio.get_running_loop().create_future()
-            self._sent = _Sent(content, answer)
-            # The reader may be waiting for the caller, who now waits for the reader.
-            self._room.set()
-            # If this fails the reader learns it too, and settles what has become of the message.
-            try:
-                with suppress(ConnectionClosed):
-                    await socket.send(self._message(content))
-                return await answer
-            except asyncio.CancelledError:
-                if not answer.cancel() and not answer.cancelled():
-                    answer.exception()  # seen, although nobody asks any more
-                raise
+        self._check_entered()
+        content = unicodedata.normalize("NFC", _LINE_END.sub("\n", checked_content(content)))
+        with self._reading_on():
+            async with self._turn:
+                while self._sent is not None:
+                    # The answer to a `send` that was cancelled is still to come.
+                    self._answered.clear()
+                    await self._answered.wait()
+                socket = await self._ready()
+                frame = socket.frame(self._message(content))
+                if len(frame) > FRAME_BYTES_MOST:
+                    raise too_large()
+                sent = self._sent = _Sent(content, asyncio.get_running_loop().create_future())
+                self._wait_for_answer(sent)
+                # If this fails the reader learns it too, and settles what has become of the message.
+                try:
+                    with suppress(ConnectionClosed):
+                        await socket.send_frame(frame)
+                    return await sent.answer
+                except BaseException:
+                    if not sent.answer.cancel() and not sent.answer.cancelled():
+                        sent.answer.exception()  # seen, although nobody asks any more
+                    raise
+
+    def _wait_for_answer(self, sent: _Sent) -> None:
+        sent.timer = asyncio.get_running_loop().call_later(self._options.answer_seconds, self._not_answered, sent)
+
+    def _not_answered(self, sent: _Sent) -> None:
+        """Take a server that does not answer for gone: the next connection tells what has become of the message."""
+        if sent is not self._sent:
+            return
+        self._wait_for_answer(sent)
+        if self._socket is None:
+            return  # the next connection is still to be made
+        self._socket.abort()
+        if sent.late:
+            self._settle(NotAcknowledged("The server does not answer."))
+        sent.late = True
 
     def _message(self, content: str) -> NewChatMessage:
         if isinstance(self._me, UserJoin):
@@ -130,24 +167,28 @@ class Chat(Stream[ChatSocket, ChatServerMessage, ChatServerMessage]):
 
     # Joining.
 
-    async def _open(self) -> ChatSocket:
-        socket = await ChatSocket.connect(f"{self._url}{ChatSocket.address(self.chat_id)}", self._options)
+    async def _open(self, headers: Mapping[str, str]) -> ChatSocket:
+        url = f"{self._url}{ChatSocket.address(self.chat_id)}"
+        socket = await ChatSocket.connect(url, self._options, headers)
         self._joined_again = self._has_joined
         try:
-            join = self._join()
-            await socket.send(join)
-            # The server answers in order, and a second Join with an error: once that is here, the history is too, or
-            # there is none.
-            self._probing = self._in_doubt
-            if self._probing:
+            async with asyncio.timeout(self._options.answer_seconds):
+                join = self._join()
                 await socket.send(join)
-            match await socket.receive():
+                # The server answers in order, and a second Join with an error: once that is here, the history is too,
+                # or there is none.
+                self._probing = self._in_doubt
+                if self._probing:
+                    await socket.send(join)
+                answer = await socket.receive()
+            match answer:
                 case Error(args=refusal):
                     raise Refused.of(refusal)
                 case ChatExpired() as expired:
-                    self._push(expired)
+                    if self._has_joined:
+                        self._push(expired)
                     raise ChatGone("The chat is unknown or expired.")
-                case answer:
+                case _:
                     self._take(answer)
         except BaseException:
             socket.abort()
@@ -163,8 +204,8 @@ class Chat(Stream[ChatSocket, ChatServerMessage, ChatServerMessage]):
     @property
     def _unbounded(self) -> bool:
         # The answer to what was sent is behind the messages that nobody has taken yet. Each chat is bounded by the
-        # server, so what piles up meanwhile is too.
-        return self._sent is not None
+        # server, so what piles up meanwhile is too. After a cancelled `send` the answer is still to come.
+        return self._sent is not None or super()._unbounded
 
     def _take(self, message: ChatServerMessage) -> None:
         match message:
@@ -177,7 +218,7 @@ class Chat(Stream[ChatSocket, ChatServerMessage, ChatServerMessage]):
             case Error(args=refusal) if self._probing:
                 self._probing = False
                 if self._in_doubt:
-                    self._settle(NotAcknowledged("The connection was lost, and the history does not have the message."))
+                    self._settle(NotAcknowledged(_NOT_STORED))
             case Error(args=refusal) if self._sent is not None:
                 self._settle(Refused.of(refusal))
             case _:
@@ -217,8 +258,12 @@ class Chat(Stream[ChatSocket, ChatServerMessage, ChatServerMessage]):
         sent, self._sent = self._sent, None
         self._in_doubt = False
         self._answered.set()
+        if sent is None:
+            return
+        if sent.timer is not None:
+            sent.timer.cancel()
         # A cancelled `send` has cancelled its future.
-        if sent is None or sent.answer.done():
+        if sent.answer.done():
             return
         if isinstance(outcome, StoredMessage):
             sent.answer.set_result(outcome)

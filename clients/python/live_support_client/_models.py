@@ -18,7 +18,9 @@ class ChatExpiredArgs(Struct, frozen=True, kw_only=True):
 class ErrorArgs(Struct, frozen=True, kw_only=True):
     """The args of `Error`."""
 
-    code: Annotated[str, Meta(description="for programs: one of a fixed set")]
+    code: Annotated[
+        str, Meta(description="for programs: one of these, or one that a later version adds, a refusal like any other")
+    ]
     message: Annotated[str, Meta(description="for people: one sentence")]
     retry_after_ms: Annotated[int, Meta(description="milliseconds to wait before the next try", ge=0)] | UnsetType = (
         field(name="retryAfterMs", default=UNSET)
@@ -33,7 +35,7 @@ class Health(Struct, frozen=True, kw_only=True):
 
 
 class JoinRequest(Struct, frozen=True, kw_only=True):
-    """A waiting user (seed step 3): sent bare on `/joins`, published on the Redis channel `Join`."""
+    """A waiting user: sent bare on `/joins`, published on the Redis channel `Join`."""
 
     participant: Literal["User"]
     user_id: Annotated[
@@ -45,7 +47,7 @@ class JoinRequest(Struct, frozen=True, kw_only=True):
 
 
 class NewSupportMessage(Struct, frozen=True, kw_only=True, tag_field="from", tag="Support"):
-    """The args of a `ChatMessage` as a Support sends it (seed step 6)."""
+    """The args of a `ChatMessage` as a Support sends it."""
 
     user_id: Annotated[str, Meta(description="the chat's `userId`", max_length=32, min_length=32)] = field(
         name="userId"
@@ -61,7 +63,7 @@ class NewSupportMessage(Struct, frozen=True, kw_only=True, tag_field="from", tag
             min_length=1,
         ),
     ]
-    support_user_name: Annotated[str, Meta(description="carried as in the seed")] | UnsetType = field(
+    support_user_name: Annotated[str, Meta(description="not looked at: that of the `Join` counts")] | UnsetType = field(
         name="supportUserName", default=UNSET
     )
 
@@ -80,7 +82,7 @@ class NewUser(Struct, frozen=True, kw_only=True):
 
 
 class NewUserMessage(Struct, frozen=True, kw_only=True, tag_field="from", tag="User"):
-    """The args of a `ChatMessage` as a User sends it (seed step 5)."""
+    """The args of a `ChatMessage` as a User sends it."""
 
     user_id: Annotated[str, Meta(description="the connection's own `userId`", max_length=32, min_length=32)] = field(
         name="userId"
@@ -105,14 +107,17 @@ class Problem(Struct, frozen=True, kw_only=True):
     status: Annotated[int, Meta(description="the HTTP status", ge=400, le=599)]
     title: Annotated[str, Meta(description="what the status means")]
     detail: Annotated[str, Meta(description="for people: one sentence")]
-    code: Annotated[str, Meta(description="for programs: as in `Error`, or of HTTP alone")] | UnsetType = UNSET
-    retry_after_ms: (
-        Annotated[int, Meta(description="of a 429 or 503: milliseconds to wait before the next try", ge=0)] | UnsetType
-    ) = field(name="retryAfterMs", default=UNSET)
+    code: (
+        Annotated[
+            str,
+            Meta(description="for programs: one of these, or one that a later version adds, a refusal like any other"),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class RegisteredUser(Struct, frozen=True, kw_only=True):
-    """The answer to `GET /user/join/{userName}` (seed step 1)."""
+    """The answer to `GET /user/join/{userName}`."""
 
     user_id: Annotated[
         str, Meta(description="who the user is, in every later message", max_length=32, min_length=32)
@@ -161,12 +166,12 @@ class StoredMessage(Struct, frozen=True, kw_only=True):
 
 
 class SupportJoin(Struct, frozen=True, kw_only=True, tag_field="from", tag="Support"):
-    """The args of a Support's `Join` (seed steps 4 and 8)."""
+    """The args of a Support's `Join`."""
 
     user_id: Annotated[str, Meta(description="the `userId` of the join request", max_length=32, min_length=32)] = field(
         name="userId"
     )
-    username: Annotated[str, Meta(description="carried as in the seed; the registered name counts")] | UnsetType = UNSET
+    username: Annotated[str, Meta(description="not looked at: the registered name counts")] | UnsetType = UNSET
     support_user_name: (
         Annotated[str, Meta(description="the agent's name; needed on the first `Join`", max_length=64, min_length=1)]
         | UnsetType
@@ -178,7 +183,7 @@ class SupportJoin(Struct, frozen=True, kw_only=True, tag_field="from", tag="Supp
 
 
 class SupportJoined(Struct, frozen=True, kw_only=True, tag_field="participant", tag="Support"):
-    """The args of `Joined` for a Support (seed step 4)."""
+    """The args of `Joined` for a Support."""
 
     user_id: Annotated[
         str, Meta(description="128 random bits as 32 lower-case hex digits", max_length=32, min_length=32)
@@ -197,12 +202,12 @@ class SupportJoined(Struct, frozen=True, kw_only=True, tag_field="participant", 
 
 
 class UserJoin(Struct, frozen=True, kw_only=True, tag_field="from", tag="User"):
-    """The args of a User's `Join` (seed steps 2 and 7)."""
+    """The args of a User's `Join`."""
 
     user_id: Annotated[str, Meta(description="the registered `userId`", max_length=32, min_length=32)] = field(
         name="userId"
     )
-    username: Annotated[str, Meta(description="carried as in the seed; the registered name counts")] | UnsetType = UNSET
+    username: Annotated[str, Meta(description="not looked at: the registered name counts")] | UnsetType = UNSET
     support_id: (
         Annotated[str, Meta(description="from an earlier `Joined`; need not be current", max_length=32, min_length=32)]
         | UnsetType
@@ -211,7 +216,7 @@ class UserJoin(Struct, frozen=True, kw_only=True, tag_field="from", tag="User"):
 
 
 class UserJoined(Struct, frozen=True, kw_only=True, tag_field="participant", tag="User"):
-    """The args of `Joined` for a User (seed step 2)."""
+    """The args of `Joined` for a User."""
 
     user_id: Annotated[
         str, Meta(description="128 random bits as 32 lower-case hex digits", max_length=32, min_length=32)

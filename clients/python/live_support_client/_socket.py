@@ -1,6 +1,6 @@
 """Socket: one WebSocket connection with typed messages. Knows nothing of joining, nor of connecting again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import msgspec
@@ -8,6 +8,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.protocol import State
 
 from live_support_client._errors import UnexpectedFrame
+from live_support_client._log import websocket_log
 from live_support_client._options import Options
 
 Outgoing = TypeVar("Outgoing")
@@ -16,6 +17,8 @@ Incoming = TypeVar("Incoming")
 _encode = msgspec.json.Encoder().encode
 _decode_any = msgspec.json.Decoder(dict[str, Any]).decode
 _CLOSE_SECONDS = 2.0
+# A text that is no UTF-8, and deep nesting, raise errors of other kinds.
+_DECODE_ERRORS = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 class Decoder(Generic[Incoming]):
@@ -38,8 +41,8 @@ class Socket(Generic[Outgoing, Incoming]):
         self._decode = self.decoders[0].decode
 
     @classmethod
-    async def connect(cls, url: str, options: Options) -> Self:
-        """Connect.
+    async def connect(cls, url: str, options: Options, headers: Mapping[str, str]) -> Self:
+        """Connect, showing these headers and no others.
 
         Raises:
             OSError, TimeoutError, websockets.InvalidHandshake: it did not succeed.
@@ -47,10 +50,11 @@ class Socket(Generic[Outgoing, Incoming]):
         more: dict[str, Any] = {"ssl": options.ssl} if options.ssl and url.startswith("wss") else {}
         connection = await connect(
             url,
-            additional_headers=options.headers,
+            additional_headers=headers,
             close_timeout=_CLOSE_SECONDS,
             # Chat messages are short: compressing each would cost memory and time, and save little.
             compression=None,
+            logger=websocket_log,
             # The server bounds a history; what it sends is wanted whole.
             max_size=None,
             open_timeout=options.connect_seconds,
@@ -72,10 +76,20 @@ class Socket(Generic[Outgoing, Incoming]):
         Raises:
             websockets.ConnectionClosed: the connection is gone.
         """
-        if isinstance(message, str):
-            await self._connection.send(message)
-        else:
-            await self._connection.send(_encode(message), text=True)
+        await self.send_frame(self.frame(message))
+
+    @staticmethod
+    def frame(message: Outgoing) -> bytes:
+        """Make the frame of a message."""
+        return message.encode() if isinstance(message, str) else _encode(message)
+
+    async def send_frame(self, frame: bytes) -> None:
+        """Send a frame.
+
+        Raises:
+            websockets.ConnectionClosed: the connection is gone.
+        """
+        await self._connection.send(frame, text=True)
 
     async def receive(self) -> Incoming:
         """Wait for the next message. Types that only a newer server knows are skipped.
@@ -88,7 +102,7 @@ class Socket(Generic[Outgoing, Incoming]):
             frame = await self._recv(decode=False)
             try:
                 message: Incoming = self._decode(frame)
-            except msgspec.MsgspecError:
+            except _DECODE_ERRORS:
                 other = self._decode_otherwise(frame)
                 if other is None:
                     continue
@@ -99,10 +113,11 @@ class Socket(Generic[Outgoing, Incoming]):
         try:
             keys = _decode_any(frame)
             for decoder in self.decoders:
-                if keys.get(decoder.tag) in decoder.known:
+                tag = keys.get(decoder.tag)
+                if isinstance(tag, str) and tag in decoder.known:
                     message: Incoming = decoder.decode(frame)
                     return message
-        except msgspec.MsgspecError as error:
+        except _DECODE_ERRORS as error:
             raise UnexpectedFrame(f"The server sent what its documents do not describe: {error}.") from None
         return None
 

@@ -1,6 +1,6 @@
 """Addresses."""
 
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 
 def segment(text: str) -> str:
@@ -10,8 +10,13 @@ def segment(text: str) -> str:
 
 
 def websocket_url(url: str) -> str:
-    """Turn the URL of a service into that of its WebSockets."""
-    scheme, separator, rest = url.rstrip("/").partition("://")
-    if not separator or scheme not in ("http", "https"):
+    """Turn the URL of a service into that of its WebSockets.
+
+    Raises:
+        ValueError: it is not the URL of a service.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"expected an http or https URL, got {url!r}")
-    return f"{'ws' if scheme == 'http' else 'wss'}://{rest}"
+    _ = parts.port  # raises ValueError if it is no port
+    return f"{'ws' if parts.scheme == 'http' else 'wss'}://{url.rstrip('/').partition('://')[2]}"

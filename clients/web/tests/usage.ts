@@ -24,6 +24,7 @@ export function describe(message: ChatServerMessage): string {
     case "ChatExpired":
       return message.args.chatId;
     case "Error":
+      if (message.args.code === "rate_limited") return "Too fast.";
       return `${message.args.code}, again in ${message.args.retryAfterMs ?? 0} ms`;
   }
 }

@@ -4,16 +4,18 @@
  * What a client sends on /chat/{chatId}.
  */
 export type ChatClientMessage = Join | NewChatMessage;
+export type JoinArgs = UserJoin | SupportJoin;
+export type NewChatMessageArgs = NewUserMessage | NewSupportMessage;
 
 /**
  * The first frame of every chat connection: who is there, for the first time or again.
  */
 export interface Join {
   type: "Join";
-  args: UserJoin | SupportJoin;
+  args: JoinArgs;
 }
 /**
- * The args of a User's `Join` (seed steps 2 and 7).
+ * The args of a User's `Join`.
  */
 export interface UserJoin {
   from: "User";
@@ -22,7 +24,7 @@ export interface UserJoin {
    */
   userId: string;
   /**
-   * carried as in the seed; the registered name counts
+   * not looked at: the registered name counts
    */
   username?: string;
   /**
@@ -35,7 +37,7 @@ export interface UserJoin {
   token?: string;
 }
 /**
- * The args of a Support's `Join` (seed steps 4 and 8).
+ * The args of a Support's `Join`.
  */
 export interface SupportJoin {
   from: "Support";
@@ -44,7 +46,7 @@ export interface SupportJoin {
    */
   userId: string;
   /**
-   * carried as in the seed; the registered name counts
+   * not looked at: the registered name counts
    */
   username?: string;
   /**
@@ -61,10 +63,10 @@ export interface SupportJoin {
  */
 export interface NewChatMessage {
   type: "ChatMessage";
-  args: NewUserMessage | NewSupportMessage;
+  args: NewChatMessageArgs;
 }
 /**
- * The args of a `ChatMessage` as a User sends it (seed step 5).
+ * The args of a `ChatMessage` as a User sends it.
  */
 export interface NewUserMessage {
   from: "User";
@@ -82,7 +84,7 @@ export interface NewUserMessage {
   content: string;
 }
 /**
- * The args of a `ChatMessage` as a Support sends it (seed step 6).
+ * The args of a `ChatMessage` as a Support sends it.
  */
 export interface NewSupportMessage {
   from: "Support";
@@ -95,7 +97,7 @@ export interface NewSupportMessage {
    */
   supportId: string;
   /**
-   * carried as in the seed
+   * not looked at: that of the `Join` counts
    */
   supportUserName?: string;
   /**

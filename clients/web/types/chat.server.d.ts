@@ -4,16 +4,21 @@
  * What a client is sent on /chat/{chatId}.
  */
 export type ChatServerMessage = Joined | ChatMessage | ChatHistory | ChatExpired | Error;
+export type JoinedArgs = UserJoined | SupportJoined;
+/**
+ * who wrote it
+ */
+export type Participant = "Support" | "User";
 
 /**
  * A participant joined the chat.
  */
 export interface Joined {
   type: "Joined";
-  args: UserJoined | SupportJoined;
+  args: JoinedArgs;
 }
 /**
- * The args of `Joined` for a User (seed step 2).
+ * The args of `Joined` for a User.
  */
 export interface UserJoined {
   participant: "User";
@@ -23,7 +28,7 @@ export interface UserJoined {
   userId: string;
 }
 /**
- * The args of `Joined` for a Support (seed step 4).
+ * The args of `Joined` for a Support.
  */
 export interface SupportJoined {
   participant: "Support";
@@ -67,10 +72,7 @@ export interface StoredMessage {
    * UTC with six decimals, from the Redis clock; strictly rising within a chat
    */
   timestamp: string;
-  /**
-   * who wrote it
-   */
-  from: "Support" | "User";
+  from: Participant;
 }
 /**
  * The conversation so far, to the connection that joined; live messages follow without gap or repeat.
@@ -116,20 +118,21 @@ export interface Error {
  */
 export interface ErrorArgs {
   /**
-   * for programs: one of a fixed set
+   * for programs: one of these, or one that a later version adds, a refusal like any other
    */
   code:
-    | "already_claimed"
-    | "already_joined"
-    | "chat_full"
-    | "forbidden"
     | "invalid"
+    | "unknown_type"
     | "not_joined"
+    | "already_joined"
+    | "forbidden"
+    | "already_claimed"
     | "not_waiting"
     | "rate_limited"
     | "too_large"
+    | "chat_full"
     | "unavailable"
-    | "unknown_type";
+    | (string & {});
   /**
    * for people: one sentence
    */

@@ -4,15 +4,16 @@
  * What HTTP requests and answers hold.
  */
 export type HttpBody = Health | NewUser | Problem | RegisteredUser | RegisteredUserWithToken;
+/**
+ * `ok` only with status 200
+ */
+export type HealthStatus = "ok" | "unavailable";
 
 /**
  * The answer to `GET /health`.
  */
 export interface Health {
-  /**
-   * `ok` only with status 200
-   */
-  status: "ok" | "unavailable";
+  status: HealthStatus;
   /**
    * why it is unavailable
    */
@@ -44,29 +45,26 @@ export interface Problem {
    */
   detail: string;
   /**
-   * for programs: as in `Error`, or of HTTP alone
+   * for programs: one of these, or one that a later version adds, a refusal like any other
    */
   code?:
-    | "already_claimed"
-    | "already_joined"
-    | "chat_full"
-    | "forbidden"
     | "invalid"
-    | "method_not_allowed"
-    | "not_found"
+    | "unknown_type"
     | "not_joined"
+    | "already_joined"
+    | "forbidden"
+    | "already_claimed"
     | "not_waiting"
     | "rate_limited"
     | "too_large"
+    | "chat_full"
     | "unavailable"
-    | "unknown_type";
-  /**
-   * of a 429 or 503: milliseconds to wait before the next try
-   */
-  retryAfterMs?: number;
+    | "not_found"
+    | "method_not_allowed"
+    | (string & {});
 }
 /**
- * The answer to `GET /user/join/{userName}` (seed step 1).
+ * The answer to `GET /user/join/{userName}`.
  */
 export interface RegisteredUser {
   /**

@@ -14,7 +14,7 @@ export type JoinsServerMessage = JoinRequest | Error;
 export type Claim = string;
 
 /**
- * A waiting user (seed step 3): sent bare on `/joins`, published on the Redis channel `Join`.
+ * A waiting user: sent bare on `/joins`, published on the Redis channel `Join`.
  */
 export interface JoinRequest {
   participant: "User";
@@ -39,20 +39,21 @@ export interface Error {
  */
 export interface ErrorArgs {
   /**
-   * for programs: one of a fixed set
+   * for programs: one of these, or one that a later version adds, a refusal like any other
    */
   code:
-    | "already_claimed"
-    | "already_joined"
-    | "chat_full"
-    | "forbidden"
     | "invalid"
+    | "unknown_type"
     | "not_joined"
+    | "already_joined"
+    | "forbidden"
+    | "already_claimed"
     | "not_waiting"
     | "rate_limited"
     | "too_large"
+    | "chat_full"
     | "unavailable"
-    | "unknown_type";
+    | (string & {});
   /**
    * for people: one sentence
    */

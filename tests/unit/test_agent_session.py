@@ -1,0 +1,75 @@
+"""What an agent's connection remembers of its claims: those whose lease may still hold."""
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from core.join_queue import JoinQueue
+from schemas.errors import AlreadyClaimed, NotWaiting, Unavailable
+from subscriber.joins import AgentSession
+from tests.chats import hex_id
+
+
+class Queue:
+    """Stands for the JoinQueue: lets every claim win, unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.refusal: Exception | None = None
+        self.released: list[str] = []
+
+    async def claim(self, user_id: str, *, claim_id: str) -> None:  # noqa: ARG002
+        if self.refusal:
+            raise self.refusal
+
+    async def release(self, user_id: str, *, claim_id: str) -> None:  # noqa: ARG002
+        self.released.append(user_id)
+
+
+async def claim(session: AgentSession, *numbers: int) -> None:
+    for number in numbers:
+        await session.receive(hex_id(number).encode())
+
+
+def new_session(queue: Queue, lease_seconds: float = 60) -> AgentSession:
+    return AgentSession("a", cast(JoinQueue, queue), lease_seconds)
+
+
+async def test_who_leaves_gives_back_everybody_who_was_claimed() -> None:
+    queue = Queue()
+    session = new_session(queue)
+    await claim(session, 1, 2, 1)
+    await session.leave()
+    assert queue.released == [hex_id(1), hex_id(2)]
+
+
+async def test_claims_whose_lease_is_over_are_forgotten() -> None:
+    """However many an agent makes in a day."""
+    queue = Queue()
+    session = new_session(queue, lease_seconds=0.01)
+    await claim(session, *range(100))
+    await asyncio.sleep(0.02)  # the leases are over
+    await claim(session, 1000)
+    await session.leave()
+    assert queue.released == [hex_id(1000)]
+
+
+@pytest.mark.parametrize("refusal", [AlreadyClaimed("no"), NotWaiting("no")])
+async def test_a_claim_that_was_refused_is_not_given_back(refusal: Exception) -> None:
+    queue = Queue()
+    session = new_session(queue)
+    queue.refusal = refusal
+    with pytest.raises(type(refusal)):
+        await claim(session, 1)
+    await session.leave()
+    assert queue.released == []
+
+
+async def test_a_claim_without_an_answer_is_given_back() -> None:
+    queue = Queue()
+    session = new_session(queue)
+    queue.refusal = Unavailable("away")
+    with pytest.raises(Unavailable):
+        await claim(session, 1)
+    await session.leave()
+    assert queue.released == [hex_id(1)]
