@@ -255,7 +255,7 @@ class ChatSession:
         except (ChatError, ChatGone):
             if held:
                 with suppress(Unavailable):  # then the lease runs out
-                    await queue.release(args.user_id, claim_id=claim_id, told=False)
+                    await queue.unhold(args.user_id, claim_id=claim_id)
             raise
 
     async def _bring_queue_in_step(self, args: UserJoin | SupportJoin, snapshot: Snapshot) -> int | None:

@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 _TOUCH_AT_ONCE = 500
 _SWEEP_AT_ONCE = 100
+_HOLD = "~"
+"""Ends the ids of claims of which nobody is told."""
 
 
 class Waiting(NamedTuple):
@@ -106,7 +108,7 @@ class JoinQueue:
             raise NotWaiting("This user does not wait.")
 
     async def hold(self, user_id: str, *, chat_id: str, agent_id: str, claim_id: str) -> bool:
-        """Claim a user whom no agent has, as an agent who is about to join the chat. Nobody else is told of it.
+        """Claim a user whom no agent has, as an agent who is about to join the chat. Nobody else sees it.
 
         Returns:
             Whether this claim holds the user now; False when an earlier one of the agent's does, or nobody waits.
@@ -114,20 +116,19 @@ class JoinQueue:
         Raises:
             AlreadyClaimed: another agent's claim holds the user.
         """
+        claim_id += _HOLD
         outcome = await self._hold(self.keys.queue, user_id, chat_id, agent_id, claim_id, self._settings.claim_lease_ms)
         if outcome == b"claimed":
             raise AlreadyClaimed("Another agent has this user.", close=CloseCode.ALREADY_CLAIMED)
         return bool(outcome == b"won")
 
-    async def release(self, user_id: str, *, claim_id: str, told: bool = True) -> None:
-        """Give a claimed user back to the queue, at the old place.
+    async def release(self, user_id: str, *, claim_id: str) -> None:
+        """Give a claimed user back to the queue, at the old place."""
+        await self._release(self.keys.queue, user_id, claim_id, "")
 
-        Args:
-            user_id: of the user.
-            claim_id: as it was claimed.
-            told: whether others could see the claim: then it is a new stay. What `hold` does, nobody sees.
-        """
-        await self._release(self.keys.queue, user_id, claim_id, "" if told else "untold")
+    async def unhold(self, user_id: str, *, claim_id: str) -> None:
+        """End what `hold` began, without a trace."""
+        await self._release(self.keys.queue, user_id, claim_id + _HOLD, "")
 
     async def serve(self, *, user_id: str, chat_id: str) -> None:
         """Take a user whose Support has joined out of the queue."""

@@ -1,7 +1,6 @@
 -- An agent with a token joins a chat: the user must not be claimed by another agent, and is claimed if nobody has.
--- Nobody is told: the chat may refuse the agent, and then `release` with 'untold' leaves all as it was. If it does not,
--- the user leaves the list a moment later.
--- ARGV  1 userId  2 chatId  3 agent  4 claim id, which begins with the agent  5 lease in ms
+-- Nobody is told, and the user stays in the list: if the chat refuses the agent, nothing has happened.
+-- ARGV  1 userId  2 chatId  3 agent  4 claim id, which begins with the agent and ends with ~  5 lease in ms
 -- Returns 'won', 'own' (a claim of this agent's holds the user), 'free' (the user does not wait) or 'claimed'.
 
 local user, agent = ARGV[1], ARGV[3] .. ':'
@@ -14,8 +13,8 @@ if claim and claim == ARGV[4] then return 'won' end
 if claim and lease and tonumber(lease) > now_ms then
   return string.sub(claim, 1, #agent) == agent and 'own' or 'claimed'
 end
-if claim or lease then
-  -- It is over, and a sweeper would have returned the user: a new stay, which readers see if this agent is refused.
+if (claim or lease) and not is_hold(claim) then
+  -- It is over, and a sweeper would have returned the user.
   enter(user, place)
   publish()
 end

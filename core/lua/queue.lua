@@ -56,6 +56,11 @@ local function stays_of(users)
   return stays
 end
 
+-- Whether a claim is a hold's, of which nobody is told: an agent is about to join, and may be refused.
+local function is_hold(claim)
+  return claim and string.sub(claim, -1) == '~'
+end
+
 local function end_claim(user)
   redis.call('ZREM', KEYS[2], user)
   redis.call('HDEL', KEYS[6], user)

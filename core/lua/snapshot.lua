@@ -26,11 +26,13 @@ if #changes > 0 and changes[1][1] == ARGV[1] and changes[#changes][1] == last th
   end
   local places = redis.call('ZMSCORE', KEYS[1], unpack(users))
   local leases = redis.call('ZMSCORE', KEYS[2], unpack(users))
+  local claims = redis.call('HMGET', KEYS[6], unpack(users))
   local chats = redis.call('HMGET', KEYS[4], unpack(users))
   local stays = stays_of(users)
   local reply = {known, 'changes'}
   for index, user in ipairs(users) do
-    local shown = places[index] and not leases[index] and chats[index] and stays[index]
+    local claimed = leases[index] and not is_hold(claims[index])
+    local shown = places[index] and not claimed and chats[index] and stays[index]
     reply[#reply + 1] = user
     reply[#reply + 1] = shown and chats[index] or ''
     reply[#reply + 1] = shown and stays[index] or ''
@@ -40,7 +42,9 @@ if #changes > 0 and changes[1][1] == ARGV[1] and changes[#changes][1] == last th
 end
 
 local claimed = {}
-for _, user in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do claimed[user] = true end
+for _, user in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  claimed[user] = not is_hold(redis.call('HGET', KEYS[6], user))
+end
 
 local reply = {known, 'all'}
 local listed = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')

@@ -156,10 +156,14 @@ async def test_a_join_that_is_refused_changes_nothing_that_others_see(
 ) -> None:
     async with user_in_chat(chat_server) as (user, user_socket), agent(subscriber_service, **VIKA) as vika:
         assert await vika.receive() == user.request
-        for _ in range(3):
+
+        async def try_to_join() -> None:
             async with user.chat(chat_server, **ANA) as socket:
                 await socket.send(user.support_join(**attempt))
                 assert (await socket.receive())["type"] == "Error"
+
+        for _ in range(5):
+            await asyncio.gather(*(try_to_join() for _ in range(4)))
         await shown_next(chat_server, vika)
         async with agent(subscriber_service, **ANA) as ana:
             assert await ana.receive() == user.request

@@ -13,7 +13,20 @@ from schemas.errors import AlreadyClaimed, NotWaiting, Unavailable
 from tests.chats import Chat
 from tests.keys import KEYS
 from tests.support import DEADLINE, replace
-from tests.waiting import ANA, LEO, NIKA, chat_of, end_lease, enqueue, entries, number_of, stay_of, version, waiting
+from tests.waiting import (
+    ANA,
+    LEO,
+    NIKA,
+    Reader,
+    chat_of,
+    end_lease,
+    enqueue,
+    entries,
+    number_of,
+    stay_of,
+    version,
+    waiting,
+)
 
 # Waiting.
 
@@ -198,22 +211,55 @@ async def test_holding_a_user_is_a_claim(queue: JoinQueue) -> None:
     assert await hold(queue, "vika", "one")
     assert await hold(queue, "vika", "one")  # the reply was lost
     assert not await hold(queue, "vika", "two")
-    assert await waiting(queue) == []
+    with pytest.raises(AlreadyClaimed):
+        await queue.claim(NIKA, claim_id="ana:two")
     with pytest.raises(AlreadyClaimed):
         await hold(queue, "ana", "three")
     with pytest.raises(AlreadyClaimed):
         await hold(queue, "vik", "four")  # the beginning of a name is another name
-    await queue.release(NIKA, claim_id="vika:one")
-    assert await waiting(queue) == [NIKA]
+
+
+@pytest.mark.parametrize("ends", ["refused", "lease over"])
+async def test_nobody_sees_a_user_being_held(queue: JoinQueue, store: ChatStore, redis: Redis, ends: str) -> None:
+    chat = await Chat.open(store)
+    await queue.enqueue(user_id=chat.user_id, chat_id=chat.chat_id)
+    before = await queue.waiting_list()
+    for _ in range(2):
+        held = {"chat_id": chat.chat_id, "agent_id": "vika", "claim_id": "vika:one"}
+        assert await queue.hold(chat.user_id, **held)
+        assert await queue.waiting_list() == before
+        if ends == "refused":
+            await queue.unhold(chat.user_id, claim_id="vika:one")
+        else:
+            await end_lease(redis, chat.user_id)
+            await queue.sweep(store)
+        assert await queue.waiting_list() == before
+    await queue.claim(chat.user_id, claim_id="ana:two")
+
+
+async def test_a_change_while_a_user_is_held_hides_nobody(queue: JoinQueue) -> None:
+    reader = Reader(queue)
+    await enqueue(queue, NIKA, ANA)
+    before = await reader.read()
+    await queue.claim(NIKA, claim_id="a")
+    await queue.release(NIKA, claim_id="a")
+    assert await hold(queue, "vika", "one")
+    after = await reader.read()
+    assert [user.user_id for user in after] == [user.user_id for user in before]
+    await queue.unhold(NIKA, claim_id="vika:one")
+    assert await reader.read() == after
 
 
 async def test_a_claim_whose_lease_is_over_is_taken_over(queue: JoinQueue, redis: Redis) -> None:
     await enqueue(queue, NIKA)
     await queue.claim(NIKA, claim_id="vika:one")
+    assert await waiting(queue) == []
     await end_lease(redis, NIKA)
     assert await hold(queue, "ana", "two")
     await queue.release(NIKA, claim_id="vika:one")  # comes too late
-    assert await waiting(queue) == []
+    with pytest.raises(AlreadyClaimed):
+        await hold(queue, "vika", "one")
+    assert await waiting(queue) == [NIKA], "it is back, and held"
 
 
 async def test_who_does_not_wait_in_this_chat_is_not_held(queue: JoinQueue) -> None:
