@@ -92,11 +92,12 @@ def message(struct: type[Struct]) -> MessageDefinition:
 
 def join_channel(operation: OperationDefinition) -> ChannelDefinition:
     """Describe the Redis pub/sub channel `Join`, as one of its two ends uses it."""
+    inside = f"On Redis, between the services: clients do not see it. {operation.description}"
     return ChannelDefinition(
         key="joinRequests",
         address=JOIN_CHANNEL,
         servers=server(_REDIS),
-        operations=[replace(operation, messages=[message(JoinRequest)])],
+        operations=[replace(operation, description=inside, messages=[message(JoinRequest)])],
     )
 
 

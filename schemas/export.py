@@ -21,6 +21,10 @@ SERVICES = {"chat-server": "api.app:create_app", "subscriber": "subscriber.app:c
 
 _GENERATED = {"x-generated": "by `task schemas`; do not edit"}
 _DEFS = "#/$defs/{name}"
+_WHOSE_VIEW = (
+    "The operations are seen from the service: a client sends what the service receives (`receive`, to the service), "
+    "and is sent what the service sends (`send`, from the service)."
+)
 _MESSAGES = ["Claim", "JoinRequest", *(struct.__name__ for struct in MESSAGE_EXAMPLES if struct is not JoinRequest)]
 """The messages as a reader meets them."""
 
@@ -119,6 +123,7 @@ def _openapi(app: Any) -> dict[str, Any]:
 def _asyncapi(app: Any) -> dict[str, Any]:
     """Describe one service's channels."""
     document = app.plugins.get("AsyncAPIPlugin").get_asyncapi_schema(app)
+    document["info"]["description"] += f"\n\n{_WHOSE_VIEW}"
     document["info"] |= {
         "contact": {"name": pkgutil.resolve_name("core.docs_pages:PROJECT")},
         "license": {"name": "MIT"},
@@ -129,11 +134,12 @@ def _asyncapi(app: Any) -> dict[str, Any]:
 
 def _whole_asyncapi(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Merge the services' documents: the whole system in one, each channel bound to its server."""
-    services = "\n".join(f"- {info['title']}: {info['description']}" for info in (d["info"] for d in documents))
+    infos = [document["info"] for document in documents]
+    own = (f"- {info['title']}: {info['description'].removesuffix(_WHOSE_VIEW).strip()}" for info in infos)
     return _ordered(
         {
             **documents[0],
-            "info": documents[0]["info"] | {"title": "Live support", "description": services},
+            "info": infos[0] | {"title": "Live support", "description": "\n".join([*own, "", _WHOSE_VIEW])},
             **{
                 part: _merged([document[part] for document in documents])
                 for part in ("servers", "channels", "operations")

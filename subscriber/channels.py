@@ -42,7 +42,9 @@ _JOINS = ChannelDefinition(
             security=agents_only(),
             description="First every waiting user, oldest first, then each new one: once per stay in the "
             "queue. A `JoinRequest` comes bare, without the envelope of the other messages.\n\n"
-            + close_codes(code for code in CloseCode if code <= CloseCode.NOT_AUTHENTICATED),
+            + close_codes(
+                code for code in CloseCode if code <= CloseCode.NOT_AUTHENTICATED and code != CloseCode.RATE_LIMITED
+            ),
             messages=[message(JoinRequest), message(Error)],
         ),
     ],

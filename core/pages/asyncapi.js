@@ -10,6 +10,11 @@ try {
     if (here.pathname !== "/") server.pathname = here.pathname.replace(/\/$/, "");
     delete server.variables;
   }
+  // Clients have no use for the address of Redis; what goes over it is described at the end.
+  delete schema.servers.redis;
+  for (const channel of Object.values(schema.channels)) {
+    if (channel.servers.some((server) => server.$ref === "#/servers/redis")) delete channel.servers;
+  }
   const { render } = await import(new URL(container.dataset.renderer, location.href));
   await render(schema, {
     show: { sidebar: true },

@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Page, Route, async_playwright, expect
 
 from schemas.errors import CloseCode
-from schemas.examples import REGISTERED_USER
+from schemas.examples import CLAIM, REGISTERED_USER
 from tests.support import Service, http
 
 CHROMIUM = shutil.which("chromium")
@@ -104,7 +104,7 @@ async def test_the_asyncapi_page_shows_the_chat(tab: Tab, chat_server: Service) 
     for message in ("Join", "NewChatMessage", "Joined", "ChatMessage", "ChatHistory", "ChatExpired", "Error"):
         await expect(page.get_by_text(message, exact=True).first).to_be_visible()
     for code in CloseCode:
-        await expect(page.get_by_role("cell", name=str(code.value))).to_be_visible()
+        await expect(page.get_by_role("cell", name=str(code.value), exact=True)).to_be_visible()
     assert tab.complaints == []
 
 
@@ -114,6 +114,66 @@ async def test_the_asyncapi_page_shows_the_joins(tab: Tab, subscriber_service: S
     for text in ("/joins", "receiveClaim", "sendToAgent", "receiveJoinRequest", "Claim", "JoinRequest", "Error"):
         await expect(page.get_by_text(text, exact=True).first).to_be_visible()
     assert tab.complaints == []
+
+
+# To the eye.
+
+FAINT = """() => {
+  const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+  const light = (color) => numbers(color).slice(0, 3)
+    .map((part) => part / 255 <= 0.03928 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, part, place) => sum + part * [0.2126, 0.7152, 0.0722][place], 0);
+  const ground = (element) => {
+    for (; element; element = element.parentElement) {
+      const color = getComputedStyle(element).backgroundColor;
+      if (numbers(color).length < 4) return color;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const faint = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let text; (text = texts.nextNode());) {
+    const element = text.parentElement;
+    if (!text.textContent.trim() || !element.checkVisibility() || /SCRIPT|STYLE/.test(element.tagName)) continue;
+    const [darker, lighter] = [light(getComputedStyle(element).color), light(ground(element))].sort((a, b) => a - b);
+    if ((lighter + 0.05) / (darker + 0.05) < 4.5) faint.push(text.textContent.trim());
+  }
+  return faint;
+}"""
+"""Texts that do not stand out from their ground by 4.5:1 (WCAG 2, 1.4.3)."""
+
+
+async def test_the_asyncapi_page_can_be_read(tab: Tab, chat_server: Service, subscriber_service: Service) -> None:
+    for service in (chat_server, subscriber_service):
+        await follow(tab, service, "AsyncAPI")
+        await expect(tab.page.locator("#asyncapi h2").first).to_be_visible()
+        assert await tab.page.evaluate(FAINT) == []
+        quoted = "[...document.querySelectorAll('#asyncapi code')].map((e) => getComputedStyle(e, '::before').content)"
+        assert set(await tab.page.evaluate(quoted)) == {"none"}
+    # The claim, which is a bare text, is among what was looked at.
+    await expect(tab.page.locator("#asyncapi .examples").get_by_text(CLAIM, exact=True)).to_be_visible()
+
+
+async def test_the_pages_fit_on_a_phone(tab: Tab, chat_server: Service, subscriber_service: Service) -> None:
+    await tab.page.set_viewport_size({"width": 390, "height": 800})
+    for service in (chat_server, subscriber_service):
+        for link in ("OpenAPI", "AsyncAPI"):
+            await follow(tab, service, link)
+            await expect(tab.page.locator("h2").first).to_be_visible()
+            assert await tab.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+async def test_the_asyncapi_page_begins_with_what_clients_need(
+    tab: Tab, chat_server: Service, subscriber_service: Service
+) -> None:
+    for service, first in ((chat_server, "Join"), (subscriber_service, "Claim")):
+        await follow(tab, service, "AsyncAPI")
+        page = tab.page.locator("#asyncapi")
+        await expect(page.get_by_text(f"{service.ws}/").first).to_be_visible()
+        await expect(page.locator("#servers")).not_to_contain_text("redis", ignore_case=True)
+        await expect(page.get_by_text("a client sends what the service receives").first).to_be_visible()
+        messages = await page.locator("#operations .panel-item span.text-gray-700.mr-2").all_text_contents()
+        assert messages[0] == first, messages
 
 
 # Behind a proxy.
@@ -148,6 +208,8 @@ async def test_the_asyncapi_page_works_under_a_prefix_and_shows_the_address_ther
         await expect(page.get_by_text(operation, exact=True).first).to_be_visible()
         await expect(page.get_by_text("wss://chat.example:8443/support").first).to_be_visible()
         await expect(page).not_to_contain_text("localhost")
+        links = await tab.page.evaluate("[...document.links].map((link) => link.href)")
+        assert [link for link in links if "//chat.example" in link and not link.startswith(f"{OUTSIDE}/")] == []
         assert tab.complaints == []
         await tab.page.unroute_all()
 
