@@ -31,7 +31,6 @@ log = structlog.get_logger()
 _LONGEST_THROTTLE_SECONDS = 1.0
 # More leaves in several writes, so that one is told in between when the peer takes no more.
 _WRITE_BYTES = 16 * 1024
-_SHUTDOWN_SECONDS = 2.0
 # Close codes from here on are the protocol's own: each says why a client is sent away.
 _OURS = 4000
 # Of tokens and rates there is a line with more to say.
@@ -344,10 +343,6 @@ class Connection:
         self._empty_outbox()
         self._tell_room()
         self._proceed()
-
-    def shutdown(self) -> None:
-        self.close(CloseCode.SERVICE_RESTART)
-        self._cut_off_in(_SHUTDOWN_SECONDS)
 
     # Reading.
 

@@ -278,8 +278,8 @@ class DirectTransport(WSListener):
         return self._tcp
 
     def shutdown(self) -> None:
-        """Called when the server stops."""
-        self._receiver.shutdown()
+        """Called when the server stops and has seen everybody off: whoever is here has only just come."""
+        self.abort()
 
     # For picows.
 

@@ -63,6 +63,3 @@ class Receiver(Protocol):
 
     def connection_lost(self) -> None:
         """Hear that it is over. Called once, and last."""
-
-    def shutdown(self) -> None:
-        """Hear that the server stops: say goodbye now."""

@@ -15,6 +15,7 @@ GRACE = 30 * UNIT
 
 SETTINGS = {
     "JOIN_RATE": "100000/second",
+    "CHAT_JOIN_RATE": "100000/second",
     "MESSAGE_RATE": "1000/second",
     "CHAT_MAX_MESSAGES": "1000000",
     "CHAT_MAX_BYTES": "1000000000",

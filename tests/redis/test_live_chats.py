@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 import core.join_queue
 from api.live_chat import LiveChat
@@ -17,7 +18,8 @@ from core.settings import Settings
 from core.store import ChatStore
 from schemas.errors import CloseCode
 from tests.chats import Chat
-from tests.support import eventually
+from tests.keys import KEYS
+from tests.support import UNIT, eventually
 from tests.waiting import waiting
 
 
@@ -39,6 +41,7 @@ class Reader(Tab):
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
+        self.closed: list[CloseCode] = []
         self.most_at_once = 0
         self._taken = 0
 
@@ -46,6 +49,14 @@ class Reader(Tab):
         if len(self.frames) == self._taken:
             asyncio.get_running_loop().call_soon(self._take)
         self.frames.append(frame)
+
+    def close(self, code: CloseCode) -> None:
+        self.closed.append(code)
+
+    @property
+    def contents(self) -> list[str]:
+        """What was said, as it came."""
+        return [msgspec.json.decode(frame)["args"]["content"] for frame in self.frames]
 
     def _take(self) -> None:
         self.most_at_once = max(self.most_at_once, len(self.frames) - self._taken)
@@ -110,6 +121,77 @@ async def test_a_large_gap_is_filled_in_pieces_that_fit_into_an_outbox(
         await asyncio.gather(*(chat.say(str(number)) for number in range(1000)))
     live.missed()
     await eventually(lambda: len(reader.frames) >= 1000)
-    messages = [msgspec.json.decode(frame)["args"]["content"] for frame in reader.frames]
-    assert messages == [str(number) for number in range(1000)]
+    assert reader.contents == [str(number) for number in range(1000)]
     assert reader.most_at_once < settings.limits.outbox_frames
+
+
+async def said(chat: Chat, *contents: str) -> None:
+    for content in contents:
+        await chat.say(content)
+
+
+async def test_a_round_finds_whoever_lags_behind_the_others(
+    chats: LiveChats, store: ChatStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat, first, second = await Chat.open(store), Reader(), Reader()
+    monkeypatch.setattr(LiveChat, "publication", lambda *_: None)  # all are lost
+    live, _ = [chats.enter(chat.chat_id, reader) for reader in (first, second)]
+    live.follow(first, (await chat.join_user()).offset)
+    await said(chat, "1", "2", "3")
+    live.follow(second, (await chat.join_user("u2")).offset)
+    await chats._check_offsets()
+    await eventually(lambda: len(first.frames) == 3)
+    assert (first.contents, second.contents) == (["1", "2", "3"], [])
+
+
+async def test_whoever_got_what_redis_has_lost_is_closed_to_come_again(chats: LiveChats, store: ChatStore) -> None:
+    chat, readers = await Chat.open(store), [Reader(), Reader()]
+    live, _ = [chats.enter(chat.chat_id, reader) for reader in readers]
+    for reader in readers:
+        live.follow(reader, (await chat.join_user()).offset)
+    await chats.listening(live)
+    await said(chat, "1", "2")
+    await eventually(lambda: all(reader.cursor == 3 for reader in readers))
+    await store._redis.run("HSET", KEYS.chat(chat.chat_id).meta, "offset", "2")
+    with capture_logs() as logs:
+        await chats._check_offsets()
+    assert [reader.closed for reader in readers] == [[CloseCode.SERVICE_RESTART]] * 2
+    assert [each["event"] for each in logs] == ["log_lost_entries"]
+
+
+async def test_a_round_leaves_those_alone_who_have_everything(chats: LiveChats, store: ChatStore) -> None:
+    chat, reader = await Chat.open(store), Reader()
+    live = chats.enter(chat.chat_id, reader)
+    live.follow(reader, (await chat.join_user()).offset)
+    await chats.listening(live)
+    await said(chat, "1", "2")
+    await chats._check_offsets()
+    assert not live.repairing
+    assert (reader.closed, reader.contents) == ([], ["1", "2"])
+
+
+async def test_catching_up_ends_when_all_is_delivered(
+    chats: LiveChats, store: ChatStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat, reader = await Chat.open(store), Reader()
+    live = chats.enter(chat.chat_id, reader)
+    live.follow(reader, (await chat.join_user()).offset)
+    monkeypatch.setattr(LiveChat, "publication", lambda *_: None)
+    await asyncio.gather(*(chat.say(str(number)) for number in range(500)))
+    await chats.catch_up()
+    assert len(reader.frames) == 500
+
+
+@pytest.mark.given(chat_ttl_seconds=5 * UNIT, waiting_ttl_seconds=3600)
+async def test_a_chat_that_an_agent_joins_elsewhere_is_told_of_its_end_in_time(
+    chats: LiveChats, store: ChatStore, queue: JoinQueue
+) -> None:
+    """While the user waited it would have lived for an hour."""
+    chat, reader = await Chat.open(store), Reader()
+    async with waiting_in(chats, chat, queue) as live:
+        await chats.listening(live)
+        chats.enter(chat.chat_id, reader)
+        live.follow(reader, (await chat.join_user("u2")).offset)
+        await chat.join_support()
+        await eventually(lambda: reader.closed)
+        assert reader.closed == [CloseCode.CHAT_GONE]

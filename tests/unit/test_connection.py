@@ -9,13 +9,13 @@ import pytest
 from litestar import WebSocket
 
 from core.connection import Connection
-from core.connections import Connections
+from core.connections import TICK_SECONDS, Connections
 from core.picows_protocol import DIRECT
 from core.settings import Limits, Rate, Settings
 from core.transport import Receiver
 from core.wheel import NEVER
-from schemas.errors import CloseCode, InvalidFrame
-from tests.support import eventually
+from schemas.errors import CloseCode, Forbidden, InvalidFrame
+from tests.support import DEADLINE, eventually
 
 
 class Notes:
@@ -28,6 +28,9 @@ class Notes:
         self.closed: list[int] = []
         self.reading = True
         self.aborted = False
+        self.waiting_bytes = 0
+        self.parts: list[tuple[bytes, bool, bool]] = []
+        """With whether each was the first and the last one."""
 
     def send(self, frames: Sequence[bytes]) -> None:
         assert not self.closed
@@ -47,7 +50,11 @@ class Notes:
         self.reading = True
 
     def buffered(self) -> int:
-        return 0
+        return self.waiting_bytes
+
+    def send_part(self, part: bytes, *, first: bool, last: bool) -> None:
+        assert not self.closed
+        self.parts.append((part, first, last))
 
     def keep_alive(self, now: float) -> float:  # noqa: ARG002
         return NEVER
@@ -59,13 +66,13 @@ class Notes:
 class Scene:
     """A connection and what it does with the frames: those that begin with `slow` wait for `go`."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, message_rate: str = "1000000/second") -> None:
         self.transport = Notes()
         self.dealt_with: list[bytes] = []
         self.left = False
         self.go = asyncio.Event()
         self.connections = Connections()
-        settings = Settings(limits=limits, message_rate=Rate("1000000/second"))
+        settings = Settings(limits=limits, message_rate=Rate(message_rate))
         self.connection = Connection(self._socket(), settings, self.connections)
 
     def _socket(self) -> WebSocket[Any, Any, Any]:
@@ -92,11 +99,17 @@ class Scene:
             self.connection.busy()
         if frame.startswith(b"bad"):
             raise InvalidFrame("bad")
+        if frame.startswith(b"foreign"):
+            raise Forbidden("foreign")
+        if frame.startswith(b"bug"):
+            raise RuntimeError("bug")
         self.dealt_with.append(frame)
         return None
 
     async def _slowly(self, frame: bytes) -> None:
         await self.go.wait()
+        if b"bug" in frame:
+            raise RuntimeError("bug")
         self.dealt_with.append(frame)
 
     def _leave(self) -> None:
@@ -282,3 +295,172 @@ async def test_three_malformed_frames_in_a_row_close_with_4500(scene: Scene) -> 
         scene.connection.frame_received(frame)
     assert scene.transport.closed == [4500]
     assert scene.dealt_with == [b"good"]
+
+
+@pytest.mark.parametrize("between", [b"good", b"foreign", b"slow"])
+async def test_what_is_not_malformed_starts_the_count_anew(scene: Scene, between: bytes) -> None:
+    scene.go.set()
+    for frame in (b"bad", b"bad", between, b"bad", b"bad"):
+        scene.connection.frame_received(frame)
+    await eventually(lambda: not scene.connection.working)
+    assert scene.transport.closed == []
+    scene.connection.frame_received(b"bad")
+    assert scene.transport.closed == [4500]
+
+
+@pytest.mark.parametrize("frame", [b"bug", b"slow bug"])
+async def test_a_bug_of_ours_closes_with_1011(scene: Scene, frame: bytes) -> None:
+    scene.go.set()
+    for each in (b"1", frame, b"never"):
+        scene.connection.frame_received(each)
+    await eventually(lambda: scene.transport.closed)
+    assert (scene.transport.closed, scene.dealt_with) == ([1011], [b"1"])
+
+
+async def test_a_bug_that_an_answer_reveals_closes_with_1011(scene: Scene) -> None:
+    scene.connection.frame_received(b"later")
+    scene.connection.ready(RuntimeError("bug"))
+    assert scene.transport.closed == [1011]
+
+
+async def test_a_flood_is_slowed_down_where_it_comes_from() -> None:
+    scene = await Scene(Limits(), message_rate="10/second").open()
+    reading = []
+    for number in range(11):
+        scene.connection.frame_received(b"%d" % number)
+        reading.append(scene.transport.reading)
+    assert reading == [True] * 10 + [False]
+    assert len(scene.dealt_with) == 10
+    await eventually(lambda: scene.transport.reading)
+    scene.connection.frame_received(b"later")
+    assert scene.dealt_with[-1] == b"later"
+
+
+async def test_a_large_frame_may_take_longer_than_a_small_one() -> None:
+    limits = Limits(send_seconds=0.1, send_bytes_per_second=1000)
+    small, large = [await Scene(limits).open() for _ in range(2)]
+    large.transport.waiting_bytes = 100_000
+    for scene in (large, small):
+        scene.connection.pause_writing()
+    await eventually(lambda: small.transport.aborted)
+    assert not large.transport.aborted
+
+
+async def test_a_large_frame_may_not_take_for_ever() -> None:
+    scene = await Scene(Limits(send_seconds=0.05, send_bytes_per_second=1_000_000)).open()
+    scene.transport.waiting_bytes = 100_000
+    scene.connection.pause_writing()
+    await eventually(lambda: scene.transport.aborted)
+
+
+@pytest.mark.parametrize("seconds", [0.05, 3600])
+async def test_an_idle_connection_asks_once_for_patience(seconds: float) -> None:
+    """And again only when it is over."""
+    asked: list[float] = []
+
+    async def grace(_: float) -> float:
+        asked.append(asyncio.get_running_loop().time())
+        return seconds
+
+    scene = Scene(Limits())
+    scene.connection._idle_grace = grace
+    await scene.open()
+    scene.connection._last_activity = -math.inf
+    scene.connections.wake(scene.connection, 0)
+    await eventually(lambda: asked)
+    if seconds > 1:
+        for _ in range(5):
+            scene.connections.wake(scene.connection, 0)
+            await asyncio.sleep(2 * TICK_SECONDS)
+        assert len(asked) == 1
+    else:
+        await eventually(lambda: len(asked) > 1)
+        assert asked[1] - asked[0] >= seconds
+    assert scene.transport.closed == []
+
+
+async def test_an_idle_connection_that_waits_for_an_answer_does_not_ask_again(scene: Scene) -> None:
+    asked: list[bytes] = []
+
+    async def grace(_: float) -> float:
+        asked.append(b"how long?")
+        await scene.go.wait()
+        return 0
+
+    scene.connection._idle_grace = grace
+    scene.connection._last_activity = -math.inf
+    for _ in range(5):
+        scene.connections.wake(scene.connection, 0)
+        await asyncio.sleep(2 * TICK_SECONDS)
+    assert len(asked) == 1
+    scene.go.set()
+    await eventually(lambda: scene.transport.closed)
+    assert scene.transport.closed == [4408]
+
+
+# A message in parts.
+
+
+async def test_a_part_waits_until_the_peer_takes_it(scene: Scene) -> None:
+    assert await scene.connection.send_part(b"1")
+    scene.connection.pause_writing()
+    sending = asyncio.create_task(scene.connection.send_part(b"2", last=True))
+    await asyncio.sleep(0)
+    assert scene.transport.parts == [(b"1", True, False)]
+    scene.connection.resume_writing()
+    assert await sending
+    assert scene.transport.parts == [(b"1", True, False), (b"2", False, True)]
+
+
+async def test_what_was_sent_before_leaves_before_the_first_part_and_the_rest_behind_the_last(scene: Scene) -> None:
+    scene.connection.send(b"before")
+    await scene.connection.send_part(b"1")
+    assert scene.transport.sent == [b"before"]
+    for frame in (b"2", b"3"):
+        scene.connection.send(frame)
+    await asyncio.sleep(0)
+    assert scene.transport.sent == [b"before"]
+    await scene.connection.send_part(b"4", last=True)
+    assert scene.transport.sent == [b"before", b"2", b"3"]
+
+
+async def test_too_much_behind_a_message_in_parts_makes_a_slow_consumer(scene: Scene) -> None:
+    await scene.connection.send_part(b"1")
+    for number in range(5):
+        scene.connection.send(b"%d" % number)
+    assert (scene.transport.sent, scene.transport.closed) == ([], [4008])
+    assert not await scene.connection.send_part(b"2", last=True)
+
+
+@pytest.mark.parametrize("end", ["close", "closing_began", "connection_lost", "abort"])
+@pytest.mark.parametrize("begun", [True, False])
+async def test_no_part_is_sent_to_a_peer_that_has_gone_or_is_to_go(scene: Scene, end: str, begun: bool) -> None:
+    if begun:
+        await scene.connection.send_part(b"1")
+    sent = list(scene.transport.parts)
+    scene.connection.pause_writing()
+    sending = asyncio.create_task(scene.connection.send_part(b"2"))
+    await asyncio.sleep(0)
+    if end == "close":
+        scene.connection.close(CloseCode.REPLACED)
+    else:
+        getattr(scene.connection, end)()
+    async with asyncio.timeout(DEADLINE):
+        assert not await sending
+    assert scene.transport.parts == sent
+
+
+async def test_a_close_in_the_middle_of_a_message_comes_at_once(scene: Scene) -> None:
+    await scene.connection.send_part(b"1")
+    scene.connection.send(b"never")
+    scene.connection.close(CloseCode.REPLACED)
+    assert (scene.transport.sent, scene.transport.closed) == ([], [4509])
+
+
+async def test_whoever_reads_a_long_answer_is_not_waited_for_at_the_end_of_the_service(scene: Scene) -> None:
+    scene.connection.frame_received(b"slow")
+    working = [scene.connection.working]
+    for last in (False, True):
+        await scene.connection.send_part(b"1", last=last)
+        working.append(scene.connection.working)
+    assert working == [True, False, True]
