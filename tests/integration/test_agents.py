@@ -107,6 +107,24 @@ async def test_the_name_of_the_token_is_what_the_user_sees(chat_server: Service)
         assert (await joined(socket, user, supportUserName="The boss"))["supportUserName"] == "Victoria"
 
 
+@pytest.mark.parametrize("name", ["x" * 65, "\u202eanimal", " ", 7])
+async def test_a_name_of_the_token_that_is_none_here_locks_nobody_out(chat_server: Service, name: object) -> None:
+    user = await User.register(chat_server)
+    async with user.chat(chat_server, **bearer(make_token(name=name))) as socket:
+        assert (await joined(socket, user, supportUserName="Vika"))["supportUserName"] == "Vika"
+
+
+@pytest.mark.given(agent_jwt_secret=SECRET, agent_jwt_scope_claim="roles", agent_jwt_scope="Support.Agent")
+async def test_the_provider_may_call_an_agent_otherwise(chat_server: Service, subscriber_service: Service) -> None:
+    theirs = bearer(make_token(scope=None, roles=["User", "Support.Agent"]))
+    async with user_in_chat(chat_server) as (user, _):
+        async with agent(subscriber_service, **VIKA) as joins:
+            assert await joins.close_code() == 4501
+        async with agent(subscriber_service, **theirs) as joins, user.chat(chat_server, **theirs) as socket:
+            assert await joins.receive() == user.request
+            await joined(socket, user)
+
+
 async def test_only_the_agent_who_claimed_a_user_may_join(chat_server: Service, subscriber_service: Service) -> None:
     async with user_in_chat(chat_server) as (user, user_socket), agent(subscriber_service, **VIKA) as joins:
         assert await joins.receive() == user.request
