@@ -14,6 +14,7 @@
 | live-support:{joins}:claims            | hash    | userId -> claim id, while claimed                       | swept           | queue scripts       |
 | live-support:{joins}:version           | int     | rises with every change of the waiting list             | kept: one key   | queue scripts       |
 | live-support:{joins}:changes           | stream  | `<version>-<clock>` -> userId: the last 1000 changes of the list | kept: one key | queue scripts  |
+| live-support:{joins}:swept             | int     | when somebody swept last (ms)                           | kept: one key   | sweep               |
 | live-support:{joins}:changed           | channel | a hint that the waiting list changed                    | -               | queue scripts       |
 | live-support:rate:{ADDRESS}            | string  | when the address's bucket is full again (µs)            | by then         | take                |
 | live-support:probe                     | string  | nothing, ever: a write of nothing asks whether writing is possible | -    | refusals            |
@@ -56,6 +57,7 @@ class QueueKeys(NamedTuple):
     claims: str
     version: str
     changes: str
+    swept: str
     changed: str
 
 

@@ -9,7 +9,7 @@ from core.keys import QueueKeys
 from tests.keys import KEYS
 
 _FOLDER = Path(__file__).with_name("redis") / "older_release"
-_KEYS = [getattr(KEYS.queue, name) for name in QueueKeys._fields if name != "changes"]
+_KEYS = [getattr(KEYS.queue, name) for name in QueueKeys._fields if name not in {"changes", "swept"}]
 
 
 async def run(redis: Redis, script: str, *arguments: Any) -> Any:

@@ -1,5 +1,6 @@
 -- Put in front of the scripts of the join queue.
--- KEYS  1 waiting  2 leases  3 present  4 chats  5 stays  6 claims  7 version  8 changes  9 changed (a channel)
+-- KEYS  1 waiting  2 leases  3 present  4 chats  5 stays  6 claims  7 version  8 changes  9 swept
+--       10 changed (a channel)
 
 -- `changes` is a stream of who has changed, oldest first: `<version>-<clock>` -> userId. A reader who finds there the
 -- last change that it knows needs only what came later; any other one reads the whole list. So the stream may be cut,
@@ -34,7 +35,7 @@ end
 
 -- Tell whoever reads the list, once a script, if anything was noted.
 local function publish()
-  if published then redis.call('PUBLISH', KEYS[9], published) end
+  if published then redis.call('PUBLISH', KEYS[10], published) end
 end
 
 local function present(user, grace_ms)

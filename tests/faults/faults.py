@@ -52,6 +52,18 @@ def kill_redis(down_seconds: float) -> Fault:
     return fault
 
 
+def lose_since(kept: str, down_seconds: float) -> Fault:
+    """Kill Redis, and start it again with the data of an earlier moment, as after a failover to a replica that lags."""
+
+    async def fault(system: System) -> None:
+        await system.redis.kill()
+        system.redis.go_back(kept)
+        await asyncio.sleep(down_seconds)
+        await system.redis.start()
+
+    return fault
+
+
 def cut() -> Fault:
     """Cut the connections between services and Redis."""
 

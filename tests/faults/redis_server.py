@@ -36,7 +36,8 @@ class RedisServer:
         self.url = f"redis://127.0.0.1:{self.port}"
         self.client: Any = Redis.from_url(self.url, decode_responses=True)
         """For reading the truth, past every proxy."""
-        self._folder = folder
+        self._folder = folder / "redis"
+        self._folder.mkdir()
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
@@ -61,6 +62,15 @@ class RedisServer:
     async def kill(self) -> None:
         """Take it away without warning."""
         await self._end(signal.SIGKILL)
+
+    def keep(self, name: str) -> None:
+        """Take a copy of what is on the disk, for `go_back`."""
+        shutil.copytree(self._folder, self._folder.with_name(f"{self._folder.name}-{name}"))
+
+    def go_back(self, name: str) -> None:
+        """Let it have that copy on the disk when it is started again: its newer data is lost."""
+        shutil.rmtree(self._folder)
+        self._folder.with_name(f"{self._folder.name}-{name}").rename(self._folder)
 
     async def close(self) -> None:
         """Stop it for good."""

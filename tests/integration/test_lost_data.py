@@ -93,7 +93,7 @@ async def test_a_part_of_the_queue_that_is_lost_closes_nothing_and_is_healed(
             await redis.delete(key)
         elif name in HASHES:
             await redis.hdel(key, user.user_id)
-        elif name not in {"version", "changes"}:
+        elif name not in {"version", "changes", "swept"}:
             await redis.zrem(key, user.user_id)
         async with waiting_user(client) as newcomer:
             await is_shown(newcomer, joins)  # and perhaps the other one once more before, for a new stay

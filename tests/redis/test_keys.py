@@ -34,8 +34,8 @@ _ROW = re.compile(r"^\| (\S+) +\| (\S+) +\|", re.MULTILINE)
 _ARGUMENT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _PUBLISHING = {"PUBLISH", "SPUBLISH", "SUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "SUNSUBSCRIBE"}
 
-KEPT = {"live-support:{joins}:version", "live-support:{joins}:changes"}
-"""The only key without an end that remains when everybody has gone."""
+KEPT = {"live-support:{joins}:version", "live-support:{joins}:changes", "live-support:{joins}:swept"}
+"""The only keys without an end that remain when everybody has gone."""
 
 
 def table() -> dict[str, re.Pattern[str]]:

@@ -102,7 +102,7 @@ async def test_nothing_is_left_of_a_forgotten_user(queue: JoinQueue, store: Chat
     await end_grace(redis, NIKA)
     await end_grace(redis, ANA)
     await queue.sweep(store)
-    assert set(await redis.keys("live-support:{joins}:*")) == {KEYS.queue.version, KEYS.queue.changes}
+    assert set(await redis.keys("live-support:{joins}:*")) == {KEYS.queue.version, KEYS.queue.changes, KEYS.queue.swept}
 
 
 async def test_a_claim_keeps_nobody_who_has_gone(queue: JoinQueue, store: ChatStore, redis: Redis) -> None:
@@ -246,12 +246,28 @@ async def test_a_process_with_another_grace_is_not_contradicted(
     assert await seconds_left(redis, KEYS.queue.present, NIKA) > 1.5 * settings.leave_grace_seconds
 
 
-async def test_who_was_forgotten_when_the_clock_leapt_is_back_with_the_next_round(
-    queue: JoinQueue, store: ChatStore, redis: Redis
+@pytest.mark.parametrize("seconds", [20, 3600])
+async def test_nobody_is_forgotten_because_the_clock_leaps(
+    queue: JoinQueue, store: ChatStore, redis: Redis, seconds: int
 ) -> None:
-    places = await enqueue(queue, NIKA, ANA)
-    for user_id in (NIKA, ANA):
-        await set_ahead(redis, KEYS.queue.present, user_id, -3600)
+    """Nor because Redis was away: in either case nobody could touch."""
+    await enqueue(queue, NIKA, ANA)
     await queue.sweep(store)
-    await queue.touch([present(NIKA, places[0]), present(ANA, places[1])])
-    assert await waiting(queue) == [NIKA, ANA]
+    before = await queue.waiting_list()
+    await redis.decrby(KEYS.queue.swept, 1000 * seconds)
+    for user_id in (NIKA, ANA):
+        await set_ahead(redis, KEYS.queue.present, user_id, -seconds)
+    await queue.sweep(store)
+    assert await queue.waiting_list() == before
+    await end_grace(redis, NIKA)  # and is not touched in the new one either
+    await queue.sweep(store)
+    assert await waiting(queue) == [ANA]
+
+
+async def test_sweeps_go_on_when_the_clock_is_set_back(queue: JoinQueue, store: ChatStore, redis: Redis) -> None:
+    await enqueue(queue, NIKA)
+    await queue.sweep(store)
+    await redis.incrby(KEYS.queue.swept, 3_600_000)
+    await end_grace(redis, NIKA)
+    await queue.sweep(store)
+    assert await waiting(queue) == []

@@ -126,7 +126,7 @@ async def test_whoever_has_gone_meanwhile_is_forgotten(
     for key in NAMES:
         if key in {"waiting", "leases", "present"}:
             assert await redis.zscore(getattr(KEYS.queue, key), them.waits.user_id) is None
-        elif key not in {"version", "changes"}:
+        elif key not in {"version", "changes", "swept"}:
             assert not await redis.hexists(getattr(KEYS.queue, key), them.waits.user_id)
 
 

@@ -29,9 +29,12 @@ LONG = 6000 * UNIT
 pytestmark = pytest.mark.given(chat_ttl_seconds=TTL, idle_seconds=LONG, leave_grace_seconds=LONG)
 
 
+KEPT = {KEYS.queue.version, KEYS.queue.changes, KEYS.queue.swept}
+
+
 async def keys(redis: Redis) -> set[str]:
     """Every key of ours but those that are kept."""
-    return {key async for key in redis.scan_iter(match="live-support:*")} - {KEYS.queue.version, KEYS.queue.changes}
+    return {key async for key in redis.scan_iter(match="live-support:*")} - KEPT
 
 
 # A chat expires.
