@@ -55,14 +55,14 @@ def clean_name(name: str) -> str:
     if not 1 <= len(name) <= NAME_MAX * _COMPOSED_OF_MAX:
         raise _wrong_length()
     if not (name.isascii() and name.isprintable()):
-        name = normalize("NFC", name).strip()
+        name = normalize("NFC", name)  # which makes no white space
         if not _VISIBLE.search(name):
             raise InvalidContent("A name must have a visible character.")
         if _NOT_IN_NAMES.search(_FLAGS.sub("", name)):
             raise InvalidContent(
                 "A name must not have control characters, line ends, direction marks, tags, or halves of characters."
             )
-    if not 1 <= len(name) <= NAME_MAX:
+    if len(name) > NAME_MAX:
         raise _wrong_length()
     return name
 

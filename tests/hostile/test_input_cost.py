@@ -276,3 +276,8 @@ def test_no_text_is_found_that_costs_more(name: str, text: str) -> None:
 def test_twice_the_marks_cost_about_twice_as_much() -> None:
     few, many = (min(cost(say, as_content(marks(count))) for _ in range(5)) for count in (1990, 3980))
     assert many < 3 * few
+
+
+def test_what_is_too_long_in_any_case_is_not_normalized() -> None:
+    longest, longer = (min(cost(say, as_content(marks(count))) for _ in range(5)) for count in (15_998, 31_800))
+    assert longer < longest

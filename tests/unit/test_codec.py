@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.codec import (
@@ -215,6 +215,8 @@ pieces = st.sampled_from(
 
 
 @given(st.lists(pieces, max_size=8).map("".join), st.lists(pieces, max_size=3).map("".join))
+@example(text=r"\\ud83c\udc00\\\udc00", unread="")
+@example(text=r"\ud83c\\udf89", unread=r"\\ud83c")
 def test_a_body_is_json_when_it_is_for_others(text: str, unread: str) -> None:
     body = f'{{"username":"{text}","x":["{unread}"]}}'
     try:
@@ -238,6 +240,8 @@ def test_a_body_is_json_when_it_is_for_others(text: str, unread: str) -> None:
         (b"{", "JSON"),
         (b'{"username": "Nika", "x": NaN}', "JSON"),
         (b'{"username": "\xff"}', "JSON"),
+        (b'{"username": "\xff", "x": "\\ud83c"}', "JSON"),
+        (b'{"y": "\\ud83c", "username": "Nika", "x": ' + b"[" * 400 + b"]" * 400 + b"}", "too many"),
         (b'{"username": "Nika", "x": ' + b"[" * 500 + b"]" * 500 + b"}", "too many"),
     ],
 )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import ChatError, InvalidContent, TooLarge
-from schemas.text import _COMPOSED_OF_MAX, _MARKS, clean_content, clean_name
+from schemas.text import _COMPOSED_OF_MAX, _MARKS, _with_sorted_marks, clean_content, clean_name
 
 DECOMPOSED, COMPOSED = "e\u0301", "\u00e9"
 BIDI_OVERRIDES = [chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
@@ -111,6 +111,7 @@ def test_tags_that_make_no_known_flag_are_refused(name: str) -> None:
         ("x" * 4000, "x" * 4000),
         (DECOMPOSED * 4000, COMPOSED * 4000),
         ("\r\n" * 3999 + "x", "\n" * 3999 + "x"),
+        ("\u03b1\u0345\u0313\u0300" * 4000, "\u1f82" * 4000),
     ],
 )
 def test_a_content_is_kept_in_nfc_with_one_kind_of_line_end(sent: str, kept: str) -> None:
@@ -153,6 +154,14 @@ def test_a_content_over_the_length_is_too_large(content: str) -> None:
 def test_marks_are_normalized_as_everywhere(pieces: list[str]) -> None:
     content = "x" + "".join(pieces)
     assert clean_content(content) == unicodedata.normalize("NFC", content)
+
+
+@pytest.mark.parametrize("before", range(65))
+def test_a_long_run_is_sorted_wherever_it_begins(before: int) -> None:
+    run = "\u0315" * 31 + "\u0300" * 32
+    for after in ("", "a"):
+        text = "a" * before + run + after
+        assert _with_sorted_marks(text) == "a" * before + "\u0300" * 32 + "\u0315" * 31 + after
 
 
 def test_every_mark_is_known() -> None:
