@@ -153,9 +153,15 @@ async def _gone(peer: Peer) -> bool:
         b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         (GET + b"\r\n") + GET + b"X: " + b"a" * 20_000 + b"\r\n\r\n",
         GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"GET /" + b"a" * 4096 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /user/join/" + b"%" * 1025 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        GET + b"Connection: Upgrade" + b",a" * 101 + b"\r\nUpgrade: websocket\r\n\r\n",
+        GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: a" + b",a" * 101 + b"\r\n\r\n",
+        GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Extensions: a" + b";a" * 101 + b"\r\n\r\n",
     ],
     ids=["endless header", "large header", "endless headers", "many headers", "long line", "endless url", "long url",
-         "in a pipeline", "at a handshake"],
+         "in a pipeline", "at a handshake", "over 4 KiB of url", "many escapes", "long list in Connection",
+         "many subprotocols", "many extensions"],
 )  # fmt: skip
 async def test_a_head_that_is_too_large_is_refused(chat_server: Service, head: bytes) -> None:
     async with Peer.connect(chat_server) as peer:
