@@ -17,10 +17,10 @@ import pytest_asyncio
 from tests.hostile.victims import MIB, Honest, Victim, running
 from tests.support import UNIT, Frame, Stopwatch, User
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
-GENEROUS = UNIT / 0.1
-"""How much more time a busy machine is given. On two quiet cores it is 1."""
+REJOIN_MS, ECHO_MS = 15_000 * UNIT, 10_000 * UNIT
+"""Far above what is measured (see docs/security.md): the machine that runs the tests does other things too."""
 
 FULL = {"small messages": ("hi there", 4990), "16 KB messages": ("\U0001f642" * 3990, 518)}
 
@@ -103,9 +103,14 @@ async def attack(name: str, victim: Victim, users: list[User]) -> Row:
 
 
 def check(row: Row) -> None:
-    assert statistics.quantiles(row.rejoin_ms, n=100)[98] < 300 * GENEROUS
-    assert statistics.quantiles(row.echo_ms, n=100)[98] < 100 * GENEROUS
+    assert statistics.quantiles(row.rejoin_ms, n=100)[98] < REJOIN_MS
+    assert statistics.quantiles(row.echo_ms, n=100)[98] < ECHO_MS
     assert row.grew_mib < 50
+
+
+async def test_without_an_attack_all_is_quick(victim: Victim, table: list[Row]) -> None:
+    table.append(await attack("none", victim, []))
+    check(table[-1])
 
 
 @pytest.mark.parametrize("messages", FULL)
