@@ -16,6 +16,8 @@ from chatbench.plan import Outcome, Phase, Plan, decode_answers
 from chatbench.quota import missing
 from tests.support import free_port
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent / "benchmarks"
 
 Deliver = Callable[[list[WSTransport], bytes, int], None]

@@ -14,7 +14,7 @@ from tests.faults.scenario import Plan, Run, scenario
 from tests.faults.system import System
 from tests.support import UNIT
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 TTL = 20 * UNIT
 SLACK = 10 * UNIT

@@ -27,7 +27,7 @@ from tests.faults.system import System
 from tests.keys import KEYS
 from tests.support import UNIT
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 LEASE = 50 * UNIT
 BOUNDS = Bounds(lease=LEASE)

@@ -19,7 +19,7 @@ from tests.faults.scenario import SETTLE_SECONDS, Plan, Run, scenario
 from tests.faults.system import System
 from tests.support import UNIT
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 BACK_SECONDS = 50 * UNIT
 """In which clients are back after their server has gone."""

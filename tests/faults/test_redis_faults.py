@@ -22,7 +22,7 @@ from tests.faults.scenario import Plan, scenario
 from tests.faults.system import System
 from tests.support import UNIT
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 async def test_f1_the_connections_are_killed(system: System, rows: list[Row], plan: Plan) -> None:

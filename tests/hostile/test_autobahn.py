@@ -14,6 +14,8 @@ import pytest
 from tests.hostile import echo
 from tests.support import replace, serve
 
+pytestmark = pytest.mark.slow
+
 BINARY = {f"1.2.{number}" for number in range(1, 9)}
 """Binary messages echoed: ours are refused with 1003."""
 

@@ -20,6 +20,8 @@ from core.docs_pages import asset_folders
 from tests.conversation import say, talk_in
 from tests.support import DEADLINE, UNIT, Service, eventually, free_port, is_healthy
 
+pytestmark = pytest.mark.slow
+
 MEBIBYTE = 1024 * 1024
 GROWTH = 30 * MEBIBYTE
 SLACK_SECONDS = 5

@@ -20,7 +20,7 @@ import pytest_asyncio
 from tests.hostile.victims import MIB, Honest, Victim, running
 from tests.support import UNIT, WEBSOCKET
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 LONGEST_SECONDS = 60
 

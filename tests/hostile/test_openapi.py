@@ -6,7 +6,11 @@ import sys
 from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
+import pytest
+
 from tests.support import Service
+
+pytestmark = pytest.mark.slow
 
 SECONDS = 100
 

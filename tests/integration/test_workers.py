@@ -33,7 +33,10 @@ from tests.up import (
     wait_until,
 )
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no connections are spread")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no connections are spread"),
+]
 
 TRIES = 64
 """The kernel throws a coin for each new connection: so often it does not show the same side."""

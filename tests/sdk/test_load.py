@@ -20,6 +20,8 @@ from load_generator.timeline import SECONDS_KEPT, Timeline
 from load_generator.verifier import Delivered, Side, Token, Verifier, Violation
 from tests.support import Service
 
+pytestmark = pytest.mark.slow
+
 COMMAND = Path(__file__).parent.parent.parent / "clients" / "load_test.py"
 START = datetime(2026, 1, 1, tzinfo=UTC)
 Messages = list[Delivered]
