@@ -40,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
-    options = parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["talk"]:
+        return _talk(given[1:])
+    options = parser.parse_args(given)
     if options.command == "settings":
         say(settings_table())
         return 0
@@ -61,6 +64,16 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
     if options.end_with_stdin:
         end_with_stdin()
     return _serve(options, settings)
+
+
+def _talk(arguments: Sequence[str]) -> int:
+    # The client is a distribution of its own, which a server does not need.
+    try:
+        talk = pkgutil.resolve_name("live_support_client.talk.command:main")
+    except ModuleNotFoundError:
+        complain("live-support talk: needs the Python client; install live-support-client (clients/python)")
+        return 2
+    return int(talk(arguments))
 
 
 def _shares_a_port(options: argparse.Namespace) -> bool:
@@ -123,6 +136,7 @@ COMMANDS = {
     "up": f"both services and, without {PREFIX}REDIS_URL, an embedded server; Ctrl-C ends all",
     "chat-server": f"the ChatServer alone: registration and chats ({PREFIX}REDIS_URL needed)",
     "subscriber": f"the Subscriber alone: the agents' queue ({PREFIX}REDIS_URL needed)",
+    "talk": "chat in the terminal, as a visitor or as an agent; needs the Python client",
     "settings": "list the settings, each with its default and meaning",
     "token": f"make an agent's token for a first try, with {PREFIX}AGENT_JWT_SECRET",
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 from msgspec import UNSET
@@ -78,7 +79,6 @@ class Chat(Stream[ChatSocket, ChatServerMessage, ChatServerMessage]):
         super().__init__(options, token, on_state)
         self._url = url
         self._me = me
-        self._sender = "User" if isinstance(me, UserJoin) else "Support"
         self._seen: datetime | None = None
         self._joined: list[UserJoined | SupportJoined] = []
         self._has_joined = False
@@ -89,6 +89,8 @@ class Chat(Stream[ChatSocket, ChatServerMessage, ChatServerMessage]):
         self._in_doubt = False
         self._probing = False
         self.chat_id = chat_id
+        self.sender: Literal["User", "Support"] = "User" if isinstance(me, UserJoin) else "Support"
+        """Whose side this is, as messages name it."""
         self.support_id: str | None = me.support_id or None
         """The agent's id, once there is an agent."""
         self.support_name: str | None = None
@@ -230,7 +232,7 @@ class Chat(Stream[ChatSocket, ChatServerMessage, ChatServerMessage]):
         if self._seen is not None and stored.timestamp <= self._seen:
             return
         self._seen = stored.timestamp
-        if self._sent is not None and stored.sender == self._sender and stored.content == self._sent.content:
+        if self._sent is not None and stored.sender == self.sender and stored.content == self._sent.content:
             self._settle(stored)
         self._push(message)
 

@@ -74,7 +74,7 @@ def checked_content(value: Any) -> str:
 
 def too_large() -> TooLarge:
     """Make the exception that the server's answer would be."""
-    return TooLarge("too_large", f"A message has at most {CONTENT_MOST} characters.")
+    return TooLarge("too_large", f"The content has at most {CONTENT_MOST} characters.")
 
 
 def checked_token(value: Any) -> str:
