@@ -94,13 +94,18 @@ DAMAGED: dict[str, Damage] = {
     "short userId": changed(userId="a" * 31),
     "userId in upper case": changed(userId="A" * 32),
     "userId with a line end": changed(userId="a" * 32 + "\n"),
-    "empty supportId": changed(supportId=""),
+    "short supportId": changed(supportId="a" * 31),
+    "byte order mark": lambda frame: "\ufeff" + json.dumps(frame),
+    "half an emoji in the sender": changed(**{"from": "User\ud83c"}),
+    "half an emoji in an id": changed(userId="a" * 31 + "\ud83c"),
+    "half an emoji outside of a string": lambda frame: json.dumps(frame)[:-1] + r', "x": \ud83c}',
     "array as supportId": changed(supportId=[]),
     "no content": without("content"),
     "null as content": changed(content=None),
     "numeric content": changed(content=7),
     "object as content": changed(content={"text": "Hello"}),
     "Support without supportId": changed(**{"from": "Support"}),
+    "Support with an empty supportId": changed(**{"from": "Support", "supportId": ""}),
     "deep nesting in an unknown key": lambda frame: json.dumps(frame)[:-1] + f', "extra": {nested(30_000)}}}',
 }
 
@@ -165,13 +170,83 @@ async def test_a_good_frame_between_malformed_ones_starts_the_count_anew(talk: T
         (changed(content=" "), "invalid"),
         (changed(content="x" * 4001), "too_large"),
         (changed(userId="0" * 32), "forbidden"),
+        (changed(content="\u200b\u2800"), "invalid"),
+        (changed(content="party \ud83c"), "invalid"),
+        (changed(content="\udf89"), "invalid"),
+        (retyped("Typing\ud83c"), "unknown_type"),
     ],
-    ids=["unknown type", "type in lower case", "type of the server's", "white space", "too large", "forged"],
+    ids=[
+        "unknown type",
+        "type in lower case",
+        "type of the server's",
+        "white space",
+        "too large",
+        "forged",
+        "invisible",
+        "half an emoji",
+        "the other half",
+        "half an emoji in the type",
+    ],
 )
 async def test_other_refusals_close_nothing_however_often(talk: Talk, tab: Socket, damage: Damage, code: str) -> None:
     frame = damage(talk.user.says("Hello"))
     assert [await refusal(frame, tab) for _ in range(4)] == [code] * 4
     await talk.goes_on(tab)
+
+
+async def test_half_an_emoji_in_a_content_is_named_as_such(talk: Talk, tab: Socket) -> None:
+    await tab.send(talk.user.says("party \ud83c"))
+    assert "content" in (await tab.receive())["args"]["message"]
+    await talk.goes_on(tab)
+
+
+@pytest.mark.parametrize(
+    "unread",
+    [{"x\ud83c": "\ud83c"}, {"x": [{"y": "\udf89\ud83c"}]}, {"username": "N\ud83c"}],
+    ids=["key and value", "nested", "username"],
+)
+async def test_half_an_emoji_that_nobody_reads_is_ignored(talk: Talk, tab: Socket, unread: dict[str, Any]) -> None:
+    await say(talk.user.says("Hello", **unread), tab, talk.user_socket, talk.support_socket)
+
+
+# Optional keys.
+
+
+EMPTY: dict[str, dict[str, Any]] = {
+    f"{key} is {name}": {key: empty}
+    for key in ("supportId", "username", "token")
+    for name, empty in (("null", None), ("empty", ""))
+}
+
+
+@pytest.mark.parametrize("more", EMPTY.values(), ids=EMPTY.keys())
+async def test_an_empty_key_of_a_user_is_as_if_absent(shared_chat_server: Service, more: dict[str, Any]) -> None:
+    user = await User.register(shared_chat_server)
+    async with user.chat(shared_chat_server) as socket:
+        await socket.send(user.join(**more))
+        assert await socket.receive() == user.joined
+        await say(user.says("Hello?", **more), socket)
+
+
+@pytest.mark.parametrize("more", EMPTY.values(), ids=EMPTY.keys())
+async def test_an_empty_key_of_a_support_is_as_if_absent(shared_chat_server: Service, more: dict[str, Any]) -> None:
+    async with user_in_chat(shared_chat_server) as (user, user_socket), user.chat(shared_chat_server) as socket:
+        await socket.send(user.support_join(**more))
+        joined = await socket.receive()
+        assert joined["type"] == "Joined"
+        assert await user_socket.receive() == joined
+        own = {**more, "supportUserName": next(iter(more.values()))}
+        own.pop("supportId", None)
+        await say(user.hears("Hello!", joined["args"]["supportId"], **own), socket, user_socket)
+
+
+@pytest.mark.parametrize("name", [{"supportUserName": None}, {"supportUserName": ""}], ids=["null", "empty"])
+async def test_a_support_with_an_empty_name_has_none(shared_chat_server: Service, name: dict[str, Any]) -> None:
+    async with user_in_chat(shared_chat_server) as (user, _), user.chat(shared_chat_server) as socket:
+        await socket.send(user.support_join(**name))
+        error = await socket.receive()
+        assert error_code(error) == "invalid"
+        assert "supportUserName" in error["args"]["message"]
 
 
 # The first frame.
