@@ -7,12 +7,14 @@ is cut off. A frame that was not taken has no answer; after the re-join the hist
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from core.connections import Connections
+from core.handshake import refuse
 from core.settings import Limits
 from schemas.errors import CloseCode, Unavailable
 
@@ -52,9 +54,7 @@ class Drain:
             if not self.stopping or scope["type"] != ScopeType.WEBSOCKET:
                 await app(scope, receive, send)
             elif "websocket.http.response" in (scope.get("extensions") or {}):
-                headers = [(b"retry-after", b"1"), (b"cache-control", b"no-store")]
-                await send({"type": "websocket.http.response.start", "status": 503, "headers": headers})
-                await send({"type": "websocket.http.response.body", "body": b"stopping", "more_body": False})
+                await refuse(cast(Any, send), Unavailable("The service is stopping."))
             else:
                 await send({"type": "websocket.close", "code": CloseCode.SERVICE_RESTART, "reason": ""})
 

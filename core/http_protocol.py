@@ -1,29 +1,39 @@
 """HttpProtocol: uvicorn's HTTP class, with bounds on what a connection may cost before an application sees it.
 
 uvicorn waits for ever for the head of a request, takes one of any size, and lets a peer that does not read keep its
-socket. The bounds are here: time and size of the head, time for the body and for reading the answer, connections of
-one address and of all. Who goes beyond gets a plain 408, 429, 431 or 503, and is closed.
+socket. The bounds are here: time and size of the head and of whatever else is no body, time for the body and for
+reading the answer, connections and handshakes of one address, connections of all. Who goes beyond gets a problem with
+status 408, 429, 431 or 503, and is closed; and so is who breaks the rules of HTTP (`core.http_head`).
 """
 
 from asyncio import TimerHandle, Transport
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, ClassVar, cast
+from math import ceil
+from typing import Any, ClassVar, Final, cast
 
+import httptools
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from core.address import Census
+from core.cors import Cors
+from core.http_head import (
+    Fault,
+    as_handshake,
+    asks_for_websocket,
+    fault_of,
+    fault_of_handshake,
+    in_origin_form,
+    without_offers,
+)
+from core.origin import OriginGuard
+from core.problems import MEDIA_TYPE, problem_body, retry_after
+from core.rate import Buckets
 from core.refusal_log import Refusal, refused
-from core.settings import Limits, Settings
+from core.settings import Limits, Rate, Settings
 
-_RETRY_AFTER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-_RETRY_SECONDS = 5
-_LOGGED = {
-    HTTPStatus.BAD_REQUEST: Refusal.REQUEST_MALFORMED,
-    HTTPStatus.REQUEST_TIMEOUT: Refusal.REQUEST_TOO_SLOW,
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: Refusal.REQUEST_TOO_LARGE,
-}
+_RETRY_MS = 5000
 # Who comes when all places are taken is told so; beyond so many more, not even that.
 _REFUSED_AT_ONCE = 256
 _REFUSED_SECONDS = 1.0
@@ -36,6 +46,28 @@ _ESCAPES_MAX = 1024
 # Headers of a handshake that are parsed item by item, which is slow, too. A browser sends some five items.
 _LISTS = frozenset({b"connection", b"upgrade", b"sec-websocket-extensions", b"sec-websocket-protocol"})
 _LISTED_MAX = 100
+# One read may bring many times what a peer may send in all, so it is looked at in pieces.
+_PIECE_BYTES = 4096
+# So much of a body that nobody reads is taken, for the peer to see the answer; a reset could lose it.
+_UNREAD_BYTES = 1024 * 1024
+_HANDSHAKES: Final = Rate("20/second")
+
+_TOO_LARGE: Final = Fault(
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The head or the trailers are too large.", Refusal.REQUEST_TOO_LARGE
+)
+_BODY_TOO_LARGE: Final = Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large.", Refusal.REQUEST_TOO_LARGE)
+_TOO_SLOW: Final = Fault(HTTPStatus.REQUEST_TIMEOUT, "The request did not come in time.", Refusal.REQUEST_TOO_SLOW)
+_MALFORMED: Final = Fault(HTTPStatus.BAD_REQUEST, "This is no HTTP request.")
+_PIPELINED: Final = Fault(
+    HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests wait for an earlier answer.", Refusal.REQUESTS_IN_A_ROW
+)
+_FULL: Final = Fault(HTTPStatus.SERVICE_UNAVAILABLE, "All connections are taken.", Refusal.CONNECTIONS)
+_FULL_OF_ADDRESS: Final = Fault(
+    HTTPStatus.TOO_MANY_REQUESTS, "Too many connections from your address.", Refusal.CONNECTIONS_OF_ADDRESS
+)
+_HANDSHAKES_OF_ADDRESS: Final = Fault(
+    HTTPStatus.TOO_MANY_REQUESTS, "Too many handshakes from your address.", Refusal.HANDSHAKES
+)
 
 
 def http_protocol(settings: Settings) -> type[HttpToolsProtocol]:
@@ -43,27 +75,53 @@ def http_protocol(settings: Settings) -> type[HttpToolsProtocol]:
 
     class Bounded(HttpProtocol):
         limits = settings.limits
+        keep_alive_seconds = settings.keep_alive_seconds
         most = settings.max_connections
         census = Census(settings.most_per_address)
+        handshakes = _handshakes(settings)
         proxies = ProxyHeadersMiddleware(cast(Any, None), list(settings.trusted_proxies)).trusted_hosts
+        cors = Cors(OriginGuard(settings).allows)
 
     return Bounded
 
 
+def _handshakes(settings: Settings) -> Buckets | None:
+    # Where all clients seem to have one address, that address has any number.
+    if settings.handshake_rate is None and settings.most_per_address is None:
+        return None
+    return Buckets(settings.handshake_rate or _HANDSHAKES)
+
+
 class HttpProtocol(HttpToolsProtocol):
-    """One connection, until it becomes a WebSocket. Made by `http_protocol`."""
+    """One connection, until it becomes a WebSocket. Made by `http_protocol`.
+
+    Of uvicorn's class it relies on names that are not public: `parser`, `headers`, `url`, `scope`, `cycle`, `pipeline`,
+    `client`, `connections`, the parser's callbacks (`on_message_begin`, `on_header`, `on_headers_complete`, `on_body`,
+    `on_message_complete`), `on_response_complete`, `handle_websocket_upgrade`, `_start_asgi_task`,
+    `_unset_keepalive_if_required`; and of `RequestResponseCycle` on `disconnected`, `message_event`, `keep_alive`,
+    `response_started` and `response_complete`. It replaces `data_received`, which alone would call `send_400_response`,
+    `_should_upgrade` and `_unsupported_upgrade_warning`.
+    """
 
     limits: ClassVar[Limits]
+    keep_alive_seconds: ClassVar[float]
     most: ClassVar[int]
     census: ClassVar[Census]
+    handshakes: ClassVar[Buckets | None]
     proxies: ClassVar[Any]
+    cors: ClassVar[Cors]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._refusal: HTTPStatus | None = None
+        self._fault: Fault | None = None
         self._refused = False
         self._in_head = True
-        self._head_bytes = 0
+        self._begun = False
+        self._idle = False
+        self._is_handshake = False
+        self._is_last = False
+        self._stray_bytes = 0
+        self._body_bytes = 0
         self._answering: RequestResponseCycle | None = None
         self._address: str | None = None
         self._deadline: TimerHandle | None = None
@@ -74,28 +132,35 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         over = len(self.connections) - self.most
-        if over > 0:
-            refused(Refusal.CONNECTIONS)
         if over > _REFUSED_AT_ONCE:
+            refused(Refusal.CONNECTIONS)
             transport.abort()
             return
         peer = self.client[0] if self.client else ""
         if over > 0:
-            self._refusal = HTTPStatus.SERVICE_UNAVAILABLE
+            self._fault = _FULL
         elif peer not in self.proxies:
-            self._refusal = self._count_to(peer)
-        if self._refusal is None:
+            self._fault = self._count_to(peer)
+        if self._fault is None:
             self._expect(self.limits.head_seconds, self._too_slow)
         else:
-            self._expect(_REFUSED_SECONDS, transport.abort)
+            # The answer waits for the request: one to what was not read yet would be lost.
+            self._expect(_REFUSED_SECONDS, self._refuse_at_last)
 
-    def _count_to(self, address: str) -> HTTPStatus | None:
+    def _refuse_at_last(self) -> None:
+        fault = cast(Fault, self._fault)
+        if self._begun:
+            self._refuse(fault)
+        else:
+            refused(fault.refusal)
+            self.transport.abort()
+
+    def _count_to(self, address: str) -> Fault | None:
         if self._address is not None:
             self.census.leave(self._address, self.transport)
             self._address = None
         if not self.census.enter(address, self.transport):
-            refused(Refusal.CONNECTIONS_OF_ADDRESS)
-            return HTTPStatus.TOO_MANY_REQUESTS
+            return _FULL_OF_ADDRESS
         self._address = address
         return None
 
@@ -115,32 +180,62 @@ class HttpProtocol(HttpToolsProtocol):
     # Reading.
 
     def data_received(self, data: bytes) -> None:
-        if self._refused or self.transport.is_closing():
-            return
-        if self._refusal is not None:
-            # Only now: an answer to what was not read yet would be lost.
-            self._refuse(self._refusal)
-            return
+        at = 0
+        while at < len(data) and not (self._refused or self._is_last or self.transport.is_closing()):
+            piece = data[at : at + _PIECE_BYTES]
+            self._stray_bytes += len(piece)
+            if self._in_head and not self._begun:
+                self._begin()
+            try:
+                self.parser.feed_data(piece)
+                at += len(piece)
+            except httptools.HttpParserUpgrade as end:
+                # The parser has stopped behind a head with an offer to upgrade.
+                at += end.args[0]
+                if self._is_handshake:
+                    self._upgrade(data[at:])
+                    return
+                self._ignore_offer()
+            except httptools.HttpParserError:
+                self._refuse(_MALFORMED)
+            if self._stray_bytes > self.limits.head_bytes:
+                self._refuse(_TOO_LARGE)
+
+    def _begin(self) -> None:
+        """Note that a head has begun: now it has to end."""
+        self._begun = True
+        if self._idle:
+            self._expect(self.limits.head_seconds, self._too_slow)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._body_bytes = 0
+        if not self._refused:
+            self._begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # The parser tells of trailers, too. Nobody reads them.
         if self._in_head:
-            self._head_bytes += len(data)
-        super().data_received(data)
-        if self._in_head and self._head_bytes > self.limits.head_bytes:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if self._refused:
             return
         self._in_head = False
-        refusal = self._refusal_of_head()
-        if refusal is None and self._peer_is_proxy and (client := self._forwarded_for()):
-            refusal = self._count_to(client)
-        if refusal is not None:
-            self._refuse(refusal)
-            return
-        self._expect(self.limits.body_seconds, self._too_slow)
-        super().on_headers_complete()
+        self._stray_bytes = 0
+        fault = self._fault or self._fault_of_head()
+        if fault is None and self._peer_is_proxy and (client := self._forwarded_for()):
+            fault = self._count_to(client)
+        if fault is None and asks_for_websocket(self._method, self._version, self.headers):
+            fault = fault_of_handshake(self.headers)
+            self._is_handshake = True
+        if fault is not None:
+            self._refuse(fault)
+        elif not self.parser.should_upgrade():  # else the parser stops here
+            self._expect(self.limits.body_seconds, self._too_slow)
+            super().on_headers_complete()
 
-    def _refusal_of_head(self) -> HTTPStatus | None:
+    def _fault_of_head(self) -> Fault | None:
         sizes = [len(name) + len(value) for name, value in self.headers]
         if (
             len(self.url) + sum(sizes) > self.limits.head_bytes
@@ -150,15 +245,29 @@ class HttpProtocol(HttpToolsProtocol):
             or self.url.count(b"%") > _ESCAPES_MAX
             or self._listed() > _LISTED_MAX
         ):
-            return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            return _TOO_LARGE
         # Browsers do not send a request before the answer to the last one.
         if len(self.pipeline) >= self.limits.pipelined_requests:
-            refused(Refusal.REQUESTS_IN_A_ROW)
-            return HTTPStatus.SERVICE_UNAVAILABLE
+            return _PIPELINED
+        if fault := fault_of(self._method, self._version, self.headers):
+            return fault
+        if not self.url.startswith(b"/") and self.url != b"*":
+            try:
+                self.url, self.headers[:] = in_origin_form(self.url, self.headers)
+            except ValueError:
+                return _MALFORMED
         return None
 
     def _listed(self) -> int:
         return sum(value.count(b",") + value.count(b";") for name, value in self.headers if name in _LISTS)
+
+    @property
+    def _method(self) -> bytes:
+        return self.parser.get_method()
+
+    @property
+    def _version(self) -> str:
+        return self.parser.get_http_version()
 
     @property
     def _peer_is_proxy(self) -> bool:
@@ -169,33 +278,71 @@ class HttpProtocol(HttpToolsProtocol):
         host, _ = self.proxies.get_trusted_client_address(b", ".join(values).decode("latin1"))
         return str(host)
 
-    def on_body(self, body: bytes) -> None:
-        if not self._refused:
-            super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._in_head = True
-        self._head_bytes = 0
+    def _ignore_offer(self) -> None:
+        """Read a head again without its offer to upgrade: the parser would take the body for another protocol."""
         if self._refused:
             return
+        method, url, version, headers = self._method, self.url, self._version, without_offers(self.headers)
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._in_head = True
+        lines = [b"%b %b HTTP/%b" % (method, url, version.encode()), *(b"%b: %b" % header for header in headers)]
+        try:
+            self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
+        except httptools.HttpParserError:
+            self._refuse(_MALFORMED)
+
+    def on_body(self, body: bytes) -> None:
+        self._stray_bytes = max(0, self._stray_bytes - len(body))
+        if self._refused:
+            return
+        # One byte too many is enough for the application to refuse it, if it reads a body at all.
+        room = self.limits.body_bytes + 1 - self._body_bytes
+        self._body_bytes += len(body)
+        if room > 0:
+            super().on_body(body[:room])
+        elif self._body_bytes > _UNREAD_BYTES:
+            self._refuse(_BODY_TOO_LARGE)
+
+    def on_message_complete(self) -> None:
+        if self._refused or self.parser.should_upgrade():
+            return
+        self._in_head = True
+        self._begun = False
+        self._stray_bytes = 0
+        self._is_last = not self.cycle.keep_alive
         super().on_message_complete()
         if self._answered:  # without waiting for the body
-            self._expect(self.limits.head_seconds, self._too_slow)
+            self._await_head()
         else:
             self._expect_nothing()
 
-    def handle_websocket_upgrade(self) -> None:
+    # Upgrading.
+
+    def _upgrade(self, early: bytes) -> None:
+        """Become a WebSocket.
+
+        Args:
+            early: what came behind the head; frames, if the peer did not wait for the answer.
+        """
         if self._refused:
             return
+        if self._address is not None and self.handshakes is not None:
+            wait = self.handshakes.take(self._address, self.loop.time())
+            if wait:
+                self._refuse(_HANDSHAKES_OF_ADDRESS, retry_ms=ceil(wait * 1000))
+                return
         self._expect_nothing()
-        super().handle_websocket_upgrade()
-        # The WebSocket class parses the head anew. What it cannot read, as a handshake with a body, it drops without
-        # an answer, and would keep the connection for ever.
-        if not getattr(self.transport.get_protocol(), "handshake_initiated", True):
-            self._refuse(HTTPStatus.BAD_REQUEST)
-
-    def _unsupported_upgrade_warning(self) -> None:
-        pass  # any client could fill the log with it
+        self.headers[:] = as_handshake(self.headers)
+        self.scope["method"] = "GET"
+        self.handle_websocket_upgrade()
+        protocol = self.transport.get_protocol()
+        # The WebSocket class parses the head anew. What it cannot read it drops without an answer, and would keep the
+        # connection for ever.
+        if not getattr(protocol, "handshake_initiated", True):
+            self._refuse(_MALFORMED)
+        elif early and not self.transport.is_closing():
+            cast(Any, protocol).data_received(early)
 
     # Answering.
 
@@ -207,11 +354,19 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._unset_keepalive_if_required()  # uvicorn's own timer stops at the first byte
         if self.transport.is_closing():
             self._expect(self.limits.linger_seconds, self.transport.abort)
         elif self._answered:  # else the next one of a pipeline has begun
-            # Until the next head is complete. uvicorn's own timer stops at the first byte.
+            self._await_head()
+
+    def _await_head(self) -> None:
+        """Wait for the next request; or for the end of the last one, whose answer did not need its body."""
+        if self._begun or not self._in_head:
             self._expect(self.limits.head_seconds, self._too_slow)
+        else:
+            self._expect(self.keep_alive_seconds, self._too_slow)
+            self._idle = True
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
@@ -224,32 +379,41 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the phrase of the status says as much
-        self._refuse(HTTPStatus.BAD_REQUEST)
-
     def _too_slow(self) -> None:
-        if self._head_bytes or not self._in_head:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+        if self._begun or not self._in_head:
+            self._refuse(_TOO_SLOW)
         else:
             self._close()
 
-    def _refuse(self, status: HTTPStatus) -> None:
+    def _refuse(self, fault: Fault, *, retry_ms: int = _RETRY_MS) -> None:
         if self._refused:
             return
         self._refused = True
-        if status in _LOGGED:
-            refused(_LOGGED[status])
+        refused(fault.refusal)
         self._nobody_waits()
         cycle = self._answering
         if cycle is None or not cycle.response_started or cycle.response_complete:
-            body = status.phrase.encode()
-            retry = f"retry-after: {_RETRY_SECONDS}\r\n" if status in _RETRY_AFTER else ""
-            head = (
-                f"HTTP/1.1 {status.value} {status.phrase}\r\n{retry}connection: close\r\n"
-                f"content-type: text/plain\r\ncontent-length: {len(body)}\r\n\r\n"
-            )
-            self.transport.write(head.encode() + body)
+            self.transport.write(self._answer(fault, retry_ms))
         self._close()
+
+    def _answer(self, fault: Fault, retry_ms: int) -> bytes:
+        status = fault.status
+        again = status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+        body = problem_body(status, fault.detail, retry_after_ms=retry_ms if again else None)
+        lines = [
+            f"HTTP/1.1 {status.value} {status.phrase}",
+            f"content-type: {MEDIA_TYPE}",
+            f"content-length: {len(body)}",
+            "connection: close",
+            "cache-control: no-store",
+            "x-content-type-options: nosniff",
+            *fault.headers,
+        ]
+        if again:
+            lines.append(f"retry-after: {retry_after(retry_ms)}")
+        cors = self.cors.headers_for(self.headers or ())
+        lines += [f"{name.decode()}: {value.decode('latin-1')}" for name, value in cors]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
     def _close(self) -> None:
         self.transport.close()
@@ -263,6 +427,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._deadline = self.loop.call_later(seconds, otherwise)
 
     def _expect_nothing(self) -> None:
+        self._idle = False
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

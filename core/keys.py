@@ -17,7 +17,8 @@
 | live-support:{joins}:swept             | int     | when somebody swept last (ms)                           | kept: one key   | sweep               |
 | live-support:{joins}:changed           | channel | a hint that the waiting list changed                    | -               | queue scripts       |
 | live-support:rate:{ADDRESS}            | string  | when the address's bucket is full again (µs)            | by then         | take                |
-| live-support:probe                     | string  | nothing, ever: a write of nothing asks whether writing is possible | -    | refusals            |
+| live-support:probe                     | zset    | nothing, ever: a write of nothing asks whether writing is possible | -    | probe               |
+| live-support:probe                     | channel | nothing: whether publishing and listening is possible   | -               | probe               |
 | Join                                   | channel | the seed's join request, published on entering          | -               | enqueue             |
 
 With another `KEY_PREFIX` all of them begin with that one, and the channel is `<prefix>:Join`.
@@ -27,7 +28,8 @@ whole list. Whatever else agents are to be shown of a user belongs into one more
 Fields of `meta`: userId, username, tokenHash; joined (the connection of the User's first `Join`); supportId,
 supportUserName, agent (a hash of the Support's token's `sub`); joins (when the bucket of joins is full again, in µs);
 offset (last entry of the log), messages, userMessages (those of the User among them), bytes, micros (of the last
-message); said:CONNECTION:PLACE (the numbers of the connection's last messages: a repeated one is not stored).
+message); said:CONNECTION (the number of the connection's last message, and which of those before it are not stored: a
+repeated or late one is not stored again).
 """
 
 from typing import Final, NamedTuple
@@ -72,6 +74,7 @@ class Keys:
         self._prefix = prefix
         self.queue = QueueKeys(*(f"{prefix}:{{joins}}:{name}" for name in QueueKeys._fields))
         self.probe = f"{prefix}:probe"
+        self.pattern = f"{prefix}:*"
         self.join_channel = JOIN_CHANNEL if prefix == DEFAULT_PREFIX else f"{prefix}:{JOIN_CHANNEL}"
 
     def chat(self, chat_id: str) -> ChatKeys:
@@ -85,5 +88,5 @@ class Keys:
 
 
 def said_field(connection_id: str) -> str:
-    """Name the fields of `meta` that tell what a connection has said, but for the place behind it."""
-    return f"said:{connection_id}:"
+    """Name the field of `meta` that tells what a connection has said."""
+    return f"said:{connection_id}"

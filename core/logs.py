@@ -55,11 +55,8 @@ def configure(settings: Settings, service: str | None = None, worker: int | None
 
 
 def _no_client_faults(record: logging.LogRecord) -> bool:
-    # uvicorn logs the first two for each bad frame or request, one with a traceback, so any client could fill the
-    # disk; and it takes a socket that is refused with a status, as all are while stopping, for a mistake of ours.
-    return not record.getMessage().startswith(
-        ("Invalid UTF-8 sequence", "Invalid HTTP request", "ASGI callable returned without completing")
-    )
+    # uvicorn logs it for each bad frame, with a traceback, so any client could fill the disk.
+    return not record.getMessage().startswith("Invalid UTF-8 sequence")
 
 
 def short(secret_id: str) -> str:

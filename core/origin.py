@@ -5,7 +5,6 @@ Both are decided before the upgrade, and before a request does anything.
 
 from typing import Any
 
-from litestar.config.cors import CORSConfig
 from litestar.connection import ASGIConnection
 from litestar.exceptions import PermissionDeniedException
 from litestar.handlers.base import BaseRouteHandler
@@ -62,18 +61,6 @@ class OriginGuard:
             return True
         address = _address(text)
         return address is not None and (address.is_loopback or address.host in self._hosts)
-
-
-class AllowedOrigins(CORSConfig):
-    """The answers' CORS headers, for the origins that the guard lets in."""
-
-    def __init__(self, guard: OriginGuard) -> None:
-        super().__init__(allow_origins=[])
-        self._guard = guard
-
-    def is_origin_allowed(self, origin: str) -> bool:
-        """Whether a page of this origin may see the answer."""
-        return self._guard.allows(origin, "")
 
 
 def _own_names(settings: Settings, allowed: frozenset[WebOrigin]) -> frozenset[str]:

@@ -101,12 +101,11 @@ class PicowsProtocol(WebSocketProtocol):
         if hasattr(self, "scope"):
             cast(dict[str, object], self.scope["extensions"])[DIRECT] = self._hand_over
 
+    def handshake_answered(self) -> None:
+        """Leave the frames that have come too early to picows."""
+
     def _hand_over(self, receiver: Receiver) -> "DirectTransport":
         if self.disconnected or self.close_sent or self.transport.is_closing():
-            raise ClientDisconnected
-        if self._rest or not self.queue.empty():
-            # Frames before the answer to the handshake, for which every client has to wait.
-            self._cut_off(CloseCode.PROTOCOL_ERROR, "too early")
             raise ClientDisconnected
         self.stop_keepalive()
         tcp, self.transport = self.transport, _GONE
@@ -124,7 +123,23 @@ class PicowsProtocol(WebSocketProtocol):
         protocol.transport.request.headers = {}
         direct.opened(protocol.transport, self.ping_interval, self.ping_timeout)
         tcp.set_protocol(protocol)
+        if self._rest:
+            # Reading has paused since. Not now: whoever called is yet to get the transport.
+            self.loop.call_soon(_catch_up, protocol, tcp, self._rest)
+            self._rest = b""
         return direct
+
+
+def _catch_up(protocol: WSProtocol, tcp: asyncio.Transport, data: bytes) -> None:
+    """Show picows the frames that came before the answer to the handshake, and read on."""
+    if not tcp.is_closing():
+        tcp.resume_reading()
+    while data and not tcp.is_closing():
+        buffer = protocol.get_buffer(-1)
+        size = min(len(buffer), len(data))
+        buffer[:size] = data[:size]
+        protocol.buffer_updated(size)
+        data = data[size:]
 
 
 _FIN_BIT = 0x80

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from http import HTTPStatus
 from math import ceil
-from typing import Any
+from typing import Any, Final, cast
 
+import msgspec
 import structlog
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
@@ -18,16 +19,23 @@ from litestar.plugins.problem_details import (
 from schemas.errors import ChatError, InvalidContent, InvalidFrame, RateLimited, TooLarge, Unavailable
 from schemas.messages import Problem, ProblemCode
 
+MEDIA_TYPE: Final = "application/problem+json"
+
 log = structlog.get_logger()
 
 _STATUS = {InvalidContent: 400, InvalidFrame: 400, TooLarge: 400, RateLimited: 429, Unavailable: 503}
 _RETRY_AFTER = (429, 503)
+RETRY_MS: Final = 1000
+"""How long to wait where nothing is known of how long it will take."""
 _CODES: dict[int, ProblemCode] = {
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     413: "too_large",
     429: "rate_limited",
+    431: "too_large",
+    501: "invalid",
+    505: "invalid",
 }
 _DOCUMENTED: dict[int, tuple[str, dict[str, str]]] = {
     400: (
@@ -75,9 +83,37 @@ def problems_plugin() -> ProblemDetailsPlugin:
 def _refused(error: ChatError) -> ProblemDetailsException:
     status = _STATUS[type(error)]
     headers = {"Cache-Control": "no-store"}
+    extra: dict[str, Any] = {"code": error.code}
     if status in _RETRY_AFTER:
-        headers["Retry-After"] = str(max(1, ceil((error.retry_after_ms or 0) / 1000)))
-    return _problem(status, error.message, headers=headers, extra={"code": error.code})
+        wait_ms = error.retry_after_ms or RETRY_MS
+        headers["Retry-After"] = retry_after(wait_ms)
+        extra["retryAfterMs"] = wait_ms
+    return _problem(status, error.message, headers=headers, extra=extra)
+
+
+def retry_after(wait_ms: int) -> str:
+    """Say in a header how long to wait: it has whole seconds only, and 0 would mean at once."""
+    return str(max(1, ceil(wait_ms / 1000)))
+
+
+def problem_body(status: int, detail: str, *, retry_after_ms: int | None = None) -> bytes:
+    """Write a problem for an answer that Litestar does not make."""
+    wait = msgspec.UNSET if retry_after_ms is None else retry_after_ms
+    return msgspec.json.encode(Problem(status, HTTPStatus(status).phrase, detail, _code(status), wait))
+
+
+def problem_of(error: Exception) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return the status, headers and body with which an HTTP route would answer an error."""
+    if isinstance(error, ChatError):
+        problem = _refused(error)
+    elif isinstance(error, HTTPException):
+        problem = _http_error(error)
+    else:
+        problem = _refused(Unavailable("The server failed to answer."))
+    headers = {"Content-Type": MEDIA_TYPE, **(problem.headers or {})}
+    body = {"status": problem.status_code, "title": problem.title, "detail": problem.detail, **cast(Any, problem.extra)}
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    return problem.status_code, raw, msgspec.json.encode(body)
 
 
 def _http_error(error: HTTPException) -> ProblemDetailsException:
@@ -113,11 +149,12 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
 
 
 def _documented(status: int) -> ResponseSpec:
-    description, example = _DOCUMENTED[status]
+    description, told = _DOCUMENTED[status]
+    example: dict[str, object] = {**told, "retryAfterMs": RETRY_MS} if status in _RETRY_AFTER else dict(told)
     return ResponseSpec(
         Problem,
         description=description,
-        media_type="application/problem+json",
+        media_type=MEDIA_TYPE,
         examples=[Example(value={"status": status, "title": HTTPStatus(status).phrase, **example})],
         generate_examples=False,
     )

@@ -1,4 +1,4 @@
-"""Rates: a bucket for one connection in this process, and one for a client address in Redis."""
+"""Rates: buckets of one connection and of client addresses in this process, and of client addresses in Redis."""
 
 from core.address import network
 from core.keys import Keys
@@ -26,6 +26,42 @@ class Bucket:
             return early
         self._full_at = full_at
         return 0
+
+    def is_full(self, now: float) -> bool:
+        """Whether nothing is missing, so that a new one would do as well."""
+        return self._full_at <= now
+
+
+class Buckets:
+    """A bucket for each client address, in this process.
+
+    Args:
+        rate: of one address.
+        most: addresses that are remembered; beyond, those whose bucket is full again are forgotten, then the oldest.
+    """
+
+    def __init__(self, rate: Rate, most: int = 10_000) -> None:
+        self._rate = rate
+        self._most = most
+        self._buckets: dict[str, Bucket] = {}
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, address: str, now: float) -> float:
+        """Take one unit of an address; return 0, or in how many seconds to try again."""
+        key = network(address)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            if len(self._buckets) >= self._most:
+                self._forget(now)
+            bucket = self._buckets[key] = Bucket(self._rate)
+        return bucket.take(now)
+
+    def _forget(self, now: float) -> None:
+        left = [(key, bucket) for key, bucket in self._buckets.items() if not bucket.is_full(now)]
+        # A tenth is free then, so that this is not done for each new address.
+        self._buckets = dict(left[-(self._most * 9 // 10) :])
 
 
 class AddressRate:

@@ -2,21 +2,17 @@
 
 `OOM` (maxmemory is reached), `MISCONF` (it cannot write to its disk), `NOREPLICAS` (too few replicas are connected),
 `READONLY` (it is a replica, as after a failover). Reading goes on meanwhile, so a command that succeeds is no proof
-of the end. A write of nothing is: `SETRANGE` of an empty string makes no key and replicates nothing, but Redis refuses
-it whenever it refuses writes.
+of the end. A write of nothing is, which `core.probe` sends. What else makes Redis unusable, such as a right that is
+missing, is remembered and logged here likewise.
 """
 
 import math
 import re
+from collections.abc import Iterable
 
 import structlog
 
 log = structlog.get_logger()
-
-
-def write_of_nothing(key: str) -> tuple[str, str, int, str]:
-    """Make the command that asks whether Redis takes writes; the key stays away."""
-    return "SETRANGE", key, 0, ""
 
 
 def error_code(error: object) -> str:
@@ -35,16 +31,22 @@ def refusal_code(error: str) -> str | None:
 
 
 class Refusals:
-    """Whether Redis takes writes, as far as this process knows."""
+    """Whether Redis takes writes, and can be used, as far as this process knows."""
 
     def __init__(self) -> None:
         self.code: str | None = None
-        """Why it takes none; None while it does."""
+        """Why it takes no writes; None while it does."""
         self.since = math.inf
         """Since when, by the loop's clock."""
+        self._unusable_because: str | None = None
+
+    @property
+    def unwell(self) -> bool:
+        """Whether something is wrong that was logged, so that its end is to be logged, too."""
+        return bool(self.code or self._unusable_because)
 
     def note(self, error: str, now: float) -> str | None:
-        """Hear of an error; returns the code if it was a refusal."""
+        """Hear of an error; returns the code if it was a refusal of writes."""
         code = refusal_code(error)
         if code is not None:
             if code != self.code:
@@ -54,9 +56,35 @@ class Refusals:
             self.code = code
         return code
 
-    def end(self) -> None:
-        """Hear that a write has succeeded."""
+    def judge(self, reason: str | None, errors: Iterable[str], now: float) -> None:
+        """Hear what a probe has found.
+
+        Args:
+            reason: why Redis cannot be used, or None.
+            errors: that it answered with.
+            now: by the loop's clock.
+        """
+        refused = [self.note(error, now) for error in errors]
+        if any(refused):
+            return
+        if reason is None:
+            self._end()
+        if reason != self._unusable_because:
+            if reason is None:
+                log.warning("redis_usable")
+            else:
+                log.error("redis_unusable", reason=reason)
+            self._unusable_because = reason
+
+    def _end(self) -> None:
         if self.code is not None:
             log.warning("redis_takes_writes", after=self.code)
         self.code = None
         self.since = math.inf
+
+
+def eviction_policy(memory: str | bytes) -> str | None:
+    """Read from `INFO memory` by which policy Redis evicts keys; None if it evicts none, or does not say."""
+    text = memory if isinstance(memory, str) else memory.decode()
+    found = re.search(r"^maxmemory_policy:(\S+)", text, re.MULTILINE)
+    return found[1] if found and found[1] != "noeviction" else None

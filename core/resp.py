@@ -80,8 +80,13 @@ class Resp(asyncio.Protocol):
         """What was sent, oldest first."""
         self.lost = asyncio.Event()
         """Set when the connection has ended; the lasting commands are in `unanswered` then."""
-        self.last_heard = 0.0
-        """When something came in, by the loop's clock."""
+        self.last_answered = 0.0
+        """When a command was answered last, by the loop's clock. A publication is no sign of life: it says nothing of
+        the way that commands take."""
+        self.mode = ""
+        """What the server is: standalone, or one node of a cluster."""
+        self.lost_because = ""
+        """Why the connection has ended."""
         self._on_push = on_push
         self._on_error = on_error
         self._loop = asyncio.get_running_loop()
@@ -97,14 +102,15 @@ class Resp(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         self._out.append(command.packed)
 
-    def retry(self, command: Command) -> None:
+    def retry(self, command: Command, because: str) -> None:
         """Have a command that was answered sent again, in its old place, on the next connection."""
         self.unanswered.appendleft(command)
-        self.abort()
+        self.abort(because)
 
-    def abort(self) -> None:
+    def abort(self, because: str) -> None:
         """Cut the connection, now. What it has brought and was not looked at yet is lost with it."""
         self._aborted = True
+        self.lost_because = self.lost_because or because
         self._transport.abort()
 
     def _flush(self) -> None:
@@ -116,10 +122,10 @@ class Resp(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self.last_heard = self._loop.time()
+        self.last_answered = self._loop.time()
 
     def data_received(self, data: bytes) -> None:
-        self.last_heard = self._loop.time()
+        oldest = self.unanswered[0] if self.unanswered else None
         next_reply, unanswered, on_push = self._reader.gets, self.unanswered, self._on_push
         try:
             self._reader.feed(data)
@@ -141,9 +147,12 @@ class Resp(asyncio.Protocol):
                         log.error("reply_failed", exc_info=error)
         except hiredis.ProtocolError as error:
             log.error("redis_protocol_error", exc_info=error)
-            self.abort()
+            self.abort("What Redis sends is not RESP")
+        if oldest is not None and (not unanswered or unanswered[0] is not oldest):
+            self.last_answered = self._loop.time()
 
-    def connection_lost(self, _: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
+        self.lost_because = self.lost_because or (str(error) or type(error).__name__ if error else "Redis closed it")
         for command in self.unanswered:
             if not command.lasting:
                 command.abandon(ConnectionResetError("Redis has closed the connection"))
@@ -163,4 +172,4 @@ class Resp(asyncio.Protocol):
         else:
             # Redis has ended a subscription by itself, as it does when a cluster's slot moves.
             log.warning("redis_unexpected_push", kind=str(push[0]))
-            self.abort()
+            self.abort("Redis ended a subscription")

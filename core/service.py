@@ -22,11 +22,13 @@ from uvicorn.config import STARTUP_FAILURE
 
 from core import docs_pages, logs
 from core.assets import Assets
+from core.cors import Cors
 from core.drain import Drain
-from core.health import health, why_unavailable
+from core.handshake import answering_refusals, note_error
+from core.health import health, health_head, why_unavailable
 from core.http_protocol import http_protocol
 from core.hub import Hub
-from core.origin import AllowedOrigins, OriginGuard
+from core.origin import OriginGuard
 from core.picows_protocol import DirectTransport, PicowsProtocol
 from core.problems import problems_plugin
 from core.redis import Redis
@@ -104,13 +106,12 @@ def build_service(
         "connections": drain.connections,
         **dependencies,
     }
-    guard = OriginGuard(settings)
     return Litestar(
-        [docs_pages.index, docs_pages.favicon, docs_pages.asyncapi_pages(key), health, *route_handlers],
+        [docs_pages.index, docs_pages.favicon, docs_pages.asyncapi_pages(key), health, health_head, *route_handlers],
         dependencies={key: _provide(part) for key, part in provided.items()},
-        guards=[guard],
+        guards=[OriginGuard(settings)],
         middleware=[drain.refusing_sockets],
-        cors_config=AllowedOrigins(guard),
+        after_exception=[note_error],
         openapi_config=docs_pages.openapi(name, description),
         plugins=[
             docs_pages.StructSchemas(),
@@ -270,8 +271,9 @@ def _spare_collector() -> None:
 
 def server_config(app: Litestar, settings: Settings, port: int) -> uvicorn.Config:
     """Say how uvicorn serves an app."""
+    cors = Cors(OriginGuard(settings).allows)
     return uvicorn.Config(
-        SecurityHeaders(Assets(cast(Any, app), docs_pages.asset_folders())),
+        SecurityHeaders(cors.around(answering_refusals(Assets(cast(Any, app), docs_pages.asset_folders())))),
         host=settings.hosts[0],  # where it gets no sockets
         port=port,
         loop="uvloop",

@@ -283,10 +283,10 @@ class Writer:
         begin: its packed call, up to the message's number and content.
     """
 
-    __slots__ = ("_begin", "_number", "_submit")
+    __slots__ = ("_begin", "_number", "_redis")
 
     def __init__(self, redis: Redis, begin: bytes) -> None:
-        self._submit = redis.submit_packed
+        self._redis = redis
         self._begin = begin
         self._number = 0
 
@@ -298,8 +298,9 @@ class Writer:
             on_reply: takes what `outcome` understands.
         """
         self._number += 1
-        number, text = b"%d" % self._number, encode(content)
-        self._submit(self._begin + b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(number), number, len(text), text), on_reply)
+        number, text, redis = b"%d" % self._number, encode(content), self._redis
+        end = b"$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (len(number), number, len(text), text, redis.until)
+        redis.submit_packed(self._begin + end, on_reply)
 
 
 def outcome(reply: bytes | Exception) -> Exception | None:
@@ -309,6 +310,9 @@ def outcome(reply: bytes | Exception) -> Exception | None:
     match reply:
         case b"gone":
             return ChatGone()
+        case b"late":
+            # What was said behind it is stored, or so long ago that nobody waits any more.
+            return Unavailable("The server cannot store anything now, try again later.")
         case b"full":
             return ChatFull("This chat has reached its message limit.")
         case Exception():

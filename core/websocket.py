@@ -8,6 +8,7 @@ import struct
 from asyncio import BaseTransport, Transport
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from typing import Any, cast
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
@@ -17,6 +18,7 @@ from websockets.exceptions import InvalidState
 from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 
+from core.problems import MEDIA_TYPE, RETRY_MS, problem_body, retry_after
 from core.rate import Bucket
 from core.settings import Limits, Rate
 
@@ -69,9 +71,27 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             extensions[SEND_PART] = self._send_part
 
     def data_received(self, data: bytes) -> None:
+        if not self.handshake_initiated:
+            super().data_received(data)  # the head, from the HTTP protocol
+            return
         # Whatever one read brings would be parsed and queued at once: thousands of tiny frames, a dict for each.
         self._rest += data
-        self._parse()
+        if self.handshake_complete:
+            self._parse()
+        elif len(self._rest) <= self._limits.frame_bytes:
+            # Frames of a peer that does not wait for the answer to its handshake; they wait.
+            self.transport.pause_reading()
+        else:
+            self._rest = b""
+            self._reject(HTTPStatus.BAD_REQUEST, "Too much was sent before the answer to the handshake.")
+            self.disconnected = True
+            self.transport.close()
+
+    def handshake_answered(self) -> None:
+        """Take the frames that have come too early. Called once the peer has been let in."""
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            self._parse()
 
     def _parse(self) -> None:
         while self._rest and not self.read_paused and not self.transport.is_closing():
@@ -80,12 +100,18 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def receive(self) -> ASGIReceiveEvent:
         event = await super().receive()
-        self._parse()
+        if self.handshake_complete:
+            self._parse()
         return event
 
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)
-        if message["type"] == "websocket.close":
+        if message["type"] == "websocket.accept":
+            self.handshake_answered()
+        elif message["type"] == "websocket.http.response.body":
+            # uvicorn does so after a close; without it, it takes the refusal for a mistake of ours, and logs it.
+            self.handshake_complete = self.close_sent
+        elif message["type"] == "websocket.close":
             # uvicorn's own timer only closes, and so waits for a peer that does not read.
             self.loop.call_later(self._limits.close_seconds, cut, self.transport)
 
@@ -97,6 +123,21 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             (self.conn.send_text if first else self.conn.send_continuation)(part, last)
         except InvalidState:
             raise ClientDisconnected from None
+        self.transport.write(b"".join(self.conn.data_to_send()))
+
+    def send_500_response(self) -> None:
+        """Refuse the handshake because of a failure of ours: the peer, or a proxy, may try again."""
+        self._reject(HTTPStatus.SERVICE_UNAVAILABLE, "The server failed to answer.")
+
+    def _reject(self, status: HTTPStatus, detail: str) -> None:
+        if self.initial_response or self.handshake_complete:
+            return
+        wait_ms = RETRY_MS if status is HTTPStatus.SERVICE_UNAVAILABLE else None
+        response = self.conn.reject(status, problem_body(status, detail, retry_after_ms=wait_ms).decode())
+        response.headers["Content-Type"] = MEDIA_TYPE
+        if wait_ms is not None:
+            response.headers["Retry-After"] = retry_after(wait_ms)
+        self.conn.send_response(response)
         self.transport.write(b"".join(self.conn.data_to_send()))
 
     def handle_ping(self) -> None:

@@ -245,13 +245,16 @@ class RegisteredUserWithToken(RegisteredUser):
     token: Annotated[str, Meta(description="secret of the user; every User `Join` of this chat needs it")]
 
 
-class Problem(Struct, frozen=True, omit_defaults=True):
+class Problem(Struct, frozen=True, omit_defaults=True, rename="camel"):
     """Why a request was refused, in the form of RFC 9457 (`application/problem+json`)."""
 
     status: Annotated[int, Meta(ge=400, le=599, description="the HTTP status")]
     title: Annotated[str, Meta(description="what the status means")]
     detail: Annotated[str, Meta(description="for people: one sentence")]
     code: HttpCode | UnsetType = UNSET
+    retry_after_ms: (
+        Annotated[int, Meta(ge=0, description="of a 429 or 503: milliseconds to wait before the next try")] | UnsetType
+    ) = UNSET
 
 
 class Health(Struct, frozen=True, omit_defaults=True):

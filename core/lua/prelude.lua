@@ -11,3 +11,7 @@ end
 local function whole(number)
   return string.format('%d', number)
 end
+
+-- The last argument is taken off: it says until when (µs) somebody waits for the script. Later nothing is to happen,
+-- for the sender was told that it failed, and its command has only been on its way for long.
+if now_us() > tonumber(table.remove(ARGV)) then return redis.error_reply('OVERDUE nobody waits any more') end

@@ -107,6 +107,16 @@ async def large_head(reader: StreamReader, writer: StreamWriter) -> None:
     await closed
 
 
+async def large_trailers(reader: StreamReader, writer: StreamWriter) -> None:
+    closed = asyncio.create_task(until_closed(reader))
+    with suppress(ConnectionError, RuntimeError):
+        writer.write(POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n[\r\n0\r\n")
+        for _ in range(60):
+            writer.write(b"a: b\r\n" * (MEBIBYTE // 6))
+            await writer.drain()
+    await closed
+
+
 async def half_a_body(reader: StreamReader, writer: StreamWriter) -> None:
     writer.write(POST + b"Content-Length: 16000\r\n\r\n" + b"[" * 15_000)
     await until_closed(reader)
@@ -135,6 +145,7 @@ ATTACKS: dict[str, tuple[Attack, int, float]] = {
     "half a head": (half_a_head, 500, 5),
     "a byte of a head every half second": (dribbled_head, 300, 5),
     "a head of 60 MiB": (large_head, 20, 5),
+    "trailers of 60 MiB": (large_trailers, 20, 5),
     "half a body": (half_a_body, 500, 10),
     "not reading 8 answers of 3 MB": (unread_answer, 100, 20 + 5),
 }

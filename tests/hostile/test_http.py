@@ -102,7 +102,7 @@ async def test_dribbling_does_not_buy_time(chat_server: Service) -> None:
             dribbling.cancel()
 
 
-@short(head_seconds=SECONDS)
+@pytest.mark.given(limits=Limits(head_seconds=SECONDS), keep_alive_seconds=SECONDS)
 @pytest.mark.parametrize("sent", [b"", b"\r\n", b"GET"])
 async def test_an_idle_connection_is_closed_whatever_little_it_sends(chat_server: Service, sent: bytes) -> None:
     async with Peer.connect(chat_server) as peer:
@@ -199,15 +199,47 @@ async def test_a_body_behind_its_answer_buys_no_time(chat_server: Service) -> No
     async with Peer.connect(chat_server) as peer:
         await peer.send(POST + b"Content-Length: 20000\r\n\r\n")
         assert status(await peer.head()) == 413
-        await peer.send(b"a" * 20_000)
+        await peer.send(b"a" * 19_999)
         await peer.rest()
 
 
-@pytest.mark.parametrize("junk", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\xff" * 100])
-async def test_what_is_no_http_is_refused(chat_server: Service, junk: bytes) -> None:
+@short(head_seconds=SECONDS)
+async def test_a_body_that_nobody_reads_is_not_awaited_for_ever(chat_server: Service) -> None:
     async with Peer.connect(chat_server) as peer:
-        await peer.send(junk)
-        assert status(await peer.rest()) == 400
+        await peer.send(GET + b"Content-Length: 5\r\n\r\n")
+        assert status(await peer.head()) == 200
+        await peer.rest()
+
+
+# Keeping a connection.
+
+
+@pytest.mark.given(limits=Limits(head_seconds=SECONDS), keep_alive_seconds=4 * SECONDS)
+async def test_between_requests_a_connection_lives_longer_than_a_head_may_take(chat_server: Service) -> None:
+    started = time.monotonic()
+    async with Peer.connect(chat_server) as peer:
+        await peer.send(GET + b"\r\n")
+        assert status(await peer.head()) == 200
+        assert await peer.rest() == b'{"status":"ok"}'
+    assert time.monotonic() - started >= 4 * SECONDS * 0.9
+
+
+@pytest.mark.given(limits=Limits(head_seconds=SECONDS), keep_alive_seconds=1000)
+@pytest.mark.parametrize(("at_once", "later"), [(b"", b"\r\n"), (b"", GET + b"X: "), (b"G", b""), (b"G", b"E")])
+async def test_a_later_head_that_has_begun_has_as_long_as_the_first(
+    chat_server: Service, at_once: bytes, later: bytes
+) -> None:
+    async with Peer.connect(chat_server) as peer:
+        await peer.send(GET + b"\r\n" + at_once)
+        assert status(await peer.head()) == 200
+        await peer.send(later)
+        assert b" 408 " in await peer.rest()
+
+
+@pytest.mark.given(limits=Limits(head_seconds=SECONDS), keep_alive_seconds=1000)
+async def test_a_new_connection_does_not_live_so_long(chat_server: Service) -> None:
+    async with Peer.connect(chat_server) as peer:
+        assert await peer.rest() == b""
 
 
 # Without number.

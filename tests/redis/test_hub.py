@@ -179,7 +179,7 @@ ERRORS = [
 
 
 class Refusing:
-    """Lets a server refuse every command of a kind."""
+    """Lets a server refuse every command of a kind on the tests' channels."""
 
     def __init__(self, kind: str, error: str) -> None:
         self._kind = kind.encode()
@@ -187,7 +187,7 @@ class Refusing:
         self.count = 0
 
     def __call__(self, words: Words) -> Words:
-        if words[0].lower() != self._kind:
+        if words[0].lower() != self._kind or not words[1].startswith(CHANNEL.encode()):
             return words
         self.count += 1
         return answered_with(self._error)

@@ -8,19 +8,20 @@ import msgspec
 import pytest
 from redis.asyncio import Redis as Client
 from redis.exceptions import ResponseError
+from structlog.testing import capture_logs
 
 import core.redis
 from core.rate import AddressRate
 from core.redis import Redis
 from core.redis_address import Address
-from core.resp import Command, Resp, pack
+from core.resp import Command, Resp, ignore, pack
 from core.settings import Limits, Rate, Settings
 from core.store import ChatStore
 from schemas.errors import Unavailable
 from tests.chats import Chat
 from tests.keys import KEYS
 from tests.proxy import Proxy
-from tests.support import UNIT, eventually, replace
+from tests.support import DEADLINE, UNIT, Stopwatch, eventually, replace
 
 DEADLINE_SECONDS = 3 * UNIT
 """How long the Redis of these tests tries to store something."""
@@ -45,6 +46,10 @@ async def behind_proxy(proxy: Proxy, settings: Settings) -> AsyncIterator[Redis]
     redis = Redis(replace(settings, redis_url=proxy.url))
     yield redis
     await redis.close()
+
+
+def _nothing() -> None:
+    pass
 
 
 async def test_each_command_gets_its_own_reply(core_redis: Redis) -> None:
@@ -112,23 +117,33 @@ async def test_commands_survive_the_loss_of_the_connection_in_their_order(
     assert stored[-200:] == list(range(200))
 
 
-async def test_after_the_deadline_redis_is_unavailable_and_then_sooner(hasty: Redis, proxy: Proxy) -> None:
+async def test_after_the_deadline_redis_is_unavailable_and_then_sooner(
+    hasty: Redis, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core.redis, "_AWAY_SECONDS", DEADLINE_SECONDS / 3)
     await hasty.run("PING")
-    loop = asyncio.get_running_loop()
+
+    async def seconds_until_refused() -> float:
+        watch = Stopwatch()
+        with pytest.raises(Unavailable):
+            await hasty.run("PING")
+        return watch.seconds
+
     proxy.freeze()
-    started = loop.time()
-    with pytest.raises(Unavailable):
-        await hasty.run("PING")
-    assert loop.time() - started >= 0.9 * DEADLINE_SECONDS
+    first = await seconds_until_refused()
+    assert first >= 0.9 * DEADLINE_SECONDS
+    assert await seconds_until_refused() < 0.8 * first
     proxy.refuse()
-    with pytest.raises(Unavailable):
-        await hasty.run("PING")
+    assert await seconds_until_refused() < 0.8 * first
     proxy.heal()
 
     async def is_back() -> bool:
         return await hasty.ping() is None
 
     await eventually(is_back)
+    proxy.freeze()
+    assert await seconds_until_refused() >= 0.9 * DEADLINE_SECONDS, "it waits as long as before"
+    proxy.heal()
 
 
 async def test_commands_have_a_deadline_before_the_first_connection(settings: Settings) -> None:
@@ -147,6 +162,46 @@ async def test_a_half_open_connection_is_noticed_and_its_commands_are_sent_again
     proxy.swallow()
     assert await behind_proxy.run("ECHO", "two") == b"two"
     assert proxy.connections == 2
+
+
+async def test_publications_are_no_sign_that_commands_arrive(
+    behind_proxy: Redis, proxy: Proxy, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, units in {"_PING_SECONDS": 1, "_SILENCE_SECONDS": 4}.items():
+        monkeypatch.setattr(core.redis, name, units * UNIT)
+    heard: list[bytes] = []
+    behind_proxy.listen(_nothing, lambda _, payload: heard.append(payload))
+    await behind_proxy.run("PING")
+    behind_proxy.send(Command(pack("SUBSCRIBE", "news"), ignore, confirmation=(b"subscribe", b"news")))
+    await behind_proxy.run("PING")
+
+    async def publish() -> None:
+        while True:
+            await client.publish("news", "hey")
+            await asyncio.sleep(UNIT / 4)
+
+    publishing = asyncio.create_task(publish())
+    try:
+        await eventually(lambda: heard)
+        proxy.keep_requests()
+        with capture_logs() as logs:
+            assert await behind_proxy.run("ECHO", "two") == b"two"
+        assert proxy.connections == 2
+        assert [log["reason"] for log in logs if log["event"] == "redis_connection_lost"] == ["Redis does not answer"]
+    finally:
+        publishing.cancel()
+
+
+async def test_the_log_says_why_a_connection_was_lost(behind_proxy: Redis, proxy: Proxy, client: Client) -> None:
+    await behind_proxy.run("PING")
+    with capture_logs() as logs:
+        proxy.cut()
+        await behind_proxy.run("PING")
+        await client.client_kill_filter(_type="normal", skipme=True)
+        await behind_proxy.run("PING")
+    reasons = [log["reason"] for log in logs if log["event"] == "redis_connection_lost"]
+    assert len(reasons) == 2
+    assert all(reasons)
 
 
 async def test_more_commands_than_may_wait_are_refused(settings: Settings, proxy: Proxy) -> None:
@@ -176,6 +231,40 @@ async def test_what_was_refused_while_redis_was_away_does_not_happen_later(
     await eventually(is_back)
     await hasty.run("RPUSH", "live-support:test", "taken")
     assert await client.lrange("live-support:test", 0, -1) == [b"taken"]
+
+
+async def test_what_was_refused_while_it_was_held_does_not_happen_later(
+    hasty: Redis, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held, because Redis was a replica for a moment, or behind such a one."""
+    monkeypatch.setattr(core.redis, "_HOLD_SECONDS", 2 * DEADLINE_SECONDS)
+    await hasty.run("PING")
+    await client.replicaof("127.0.0.1", 1)
+    try:
+        held = hasty.run("RPUSH", "live-support:test", "held")
+        await eventually(lambda: hasty._held)
+        behind = hasty.run("RPUSH", "live-support:test", "behind")
+    finally:
+        await client.replicaof("NO", "ONE")
+    for refused in (held, behind):
+        with pytest.raises(Unavailable):
+            await refused
+    await hasty.run("RPUSH", "live-support:test", "taken", patience=DEADLINE)
+    assert await client.lrange("live-support:test", 0, -1) == [b"taken"]
+
+
+async def test_a_replica_is_left_for_wherever_the_address_leads_to_now(
+    hasty: Redis, proxy: Proxy, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core.redis, "_REPLICA_SECONDS", UNIT)
+    await hasty.run("PING")
+    await client.replicaof("127.0.0.1", 1)
+    try:
+        with pytest.raises(Unavailable):
+            await hasty.run("RPUSH", "live-support:test", "refused")
+        await eventually(lambda: proxy.connections >= 2)
+    finally:
+        await client.replicaof("NO", "ONE")
 
 
 async def test_with_patience_a_command_outlasts_that_redis_is_away_and_is_in_front_of_what_comes_later(
@@ -300,7 +389,7 @@ async def test_messages_keep_their_order_when_redis_forgot_the_scripts(
         if len(refusals) == 1 and meanwhile == "a message comes":
             store.writer(chat.chat_id, "u1", "User").append("third", third.set_result)
         elif len(refusals) == 1:
-            connection.abort()
+            connection.abort("a test")
 
     monkeypatch.setattr(Redis, "_on_error", note)
     redis = Redis(settings)
@@ -383,6 +472,29 @@ async def test_what_was_taken_comes_back(core_redis: Redis) -> None:
     await eventually(is_back)
 
 
+@pytest.mark.parametrize("hours", [1, 24])
+async def test_nobody_is_locked_out_because_the_clock_was_set_back(
+    core_redis: Redis, client: Client, hours: int
+) -> None:
+    rate = AddressRate(core_redis, Rate("10/minute"), KEYS)
+    assert await rate.take("192.0.2.1") == 0
+    # As the clock had it that was ahead.
+    full_at = int(await client.get(KEYS.rate("192.0.2.1")) or 0)
+    await client.set(KEYS.rate("192.0.2.1"), full_at + hours * 3_600_000_000, ex=hours * 3600)
+    assert [await rate.take("192.0.2.1") for _ in range(10)] == 10 * [0]
+    assert 0 < await rate.take("192.0.2.1") <= 6000
+
+
+async def test_a_clock_that_was_set_back_a_little_gives_nothing_away_and_takes_one_interval(
+    core_redis: Redis, client: Client
+) -> None:
+    rate = AddressRate(core_redis, Rate("10/minute"), KEYS)
+    assert [await rate.take("192.0.2.1") for _ in range(10)] == 10 * [0]
+    full_at = int(await client.get(KEYS.rate("192.0.2.1")) or 0)
+    await client.set(KEYS.rate("192.0.2.1"), full_at + 30_000_000, ex=90)
+    assert 0 < await rate.take("192.0.2.1") <= 6000
+
+
 async def test_a_bucket_that_is_full_again_leaves_no_key(core_redis: Redis, client: Client) -> None:
     assert await AddressRate(core_redis, Rate("20/second"), KEYS).take("192.0.2.1") == 0
 
@@ -399,7 +511,7 @@ async def test_a_command_that_is_to_be_sent_again_gets_no_other_ones_reply(redis
     heard: dict[str, object] = {}
 
     def on_error(connection: Resp, command: Command, _: str) -> None:
-        connection.retry(command)
+        connection.retry(command, "a test")
 
     connection = await Address(redis_url).open(lambda: Resp(lambda *_: None, on_error))
     for name, arguments in {"first": ("NONSENSE",), "second": ("ECHO", "x")}.items():

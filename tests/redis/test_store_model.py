@@ -16,7 +16,7 @@ from core.keys import ChatKeys
 from core.settings import Limits
 from core.store import Snapshot
 from schemas.codec import encode
-from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, Forbidden, InvalidFrame
+from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, Forbidden, InvalidFrame, Unavailable
 from schemas.messages import Participant, StoredMessage
 from tests.chats import Chat, hex_id
 from tests.keys import KEYS
@@ -57,6 +57,10 @@ class ChatModel:
     def waiting(self) -> bool:
         return self.user_connection is not None and self.support is None
 
+    def last_of(self, connection: str) -> int:
+        """The highest number that a connection has said."""
+        return max((number for each, number in self.said if each == connection), default=0)
+
     def renew(self) -> None:
         self.aged = False
         self.lifetime = WAITING_SECONDS if self.waiting else CHAT_SECONDS
@@ -75,7 +79,8 @@ connections = st.sampled_from(["1", "2", "3", "4"])
 tokens = st.sampled_from([None, "right", "wrong"])
 supports = st.integers(0, 2)
 names = st.sampled_from(["Vika", "Ana", ""])
-message_numbers = st.integers(1, 4)
+UNDER_WAY = 3
+message_numbers = st.integers(1, 6)
 contents = st.sampled_from(["hey", "h" * 500, 'ë\n\\"\U0001f642'])
 often_once = st.sampled_from([1, 1, 1, 2, 3])
 """How often a command is sent: again, where the answer to it was lost."""
@@ -237,8 +242,11 @@ class StoreMachine(Machine):
         size = size_of(model.chat, content, model.support and model.support[0])
         if model.gone:
             assert outcome is ChatGone
-        elif (connection, message) in model.said:
-            assert outcome is None
+        elif message <= (last := model.last_of(connection)):
+            stored = (connection, message) in model.said and message > last - UNDER_WAY
+            assert outcome is (None if stored else Unavailable), (
+                "what comes late is not stored behind what came after it"
+            )
         elif len(model.said) >= MOST_MESSAGES or model.bytes + size > MOST_BYTES:
             assert outcome is ChatFull
         else:
@@ -323,8 +331,11 @@ class StoreMachine(Machine):
         assert int(meta["offset"]) == len(model.log)
         assert int(meta.get("messages", 0)) == len(model.said) <= MOST_MESSAGES
         assert int(meta.get("bytes", 0)) == model.bytes <= MOST_BYTES
-        said = {(key.split(":")[1], int(number)) for key, number in meta.items() if key.startswith("said:")}
-        assert said == model.said
+        for connection in {connection for connection, _ in model.said}:
+            last, *left_out = map(int, meta[f"said:{connection}"].split())
+            assert last == model.last_of(connection)
+            window = range(max(1, last - UNDER_WAY + 1), last)
+            assert left_out == [number for number in window if (connection, number) not in model.said]
         assert meta.get("joined") == model.user_connection
         assert (meta.get("supportId"), meta.get("supportUserName")) == (model.support or (None, None))
 
@@ -384,7 +395,7 @@ class StoreMachine(Machine):
 async def _outcome(step: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     try:
         return await step()
-    except (ChatGone, Forbidden, AlreadyClaimed, InvalidFrame, ChatFull) as error:
+    except (ChatGone, Forbidden, AlreadyClaimed, InvalidFrame, ChatFull, Unavailable) as error:
         return type(error)
 
 
@@ -395,7 +406,7 @@ def test_the_store_does_as_the_model(redis_url: str) -> None:
         redis_url,
         examples=60,
         steps=40,
-        limits=Limits(connections_per_participant=CONNECTIONS_EACH),
+        limits=Limits(connections_per_participant=CONNECTIONS_EACH, unanswered=UNDER_WAY),
         chat_max_messages=MOST_MESSAGES,
         chat_max_bytes=MOST_BYTES,
         chat_ttl_seconds=CHAT_SECONDS,

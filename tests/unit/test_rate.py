@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.rate import Bucket
+from core.rate import Bucket, Buckets
 from core.settings import Rate
 
 PERIODS = {"second": 1, "minute": 60, "hour": 3600}
@@ -70,3 +70,30 @@ def test_after_the_wait_that_is_named_a_unit_is_there() -> None:
 def test_a_refused_try_takes_nothing() -> None:
     bucket = Bucket(Rate("1/second"))
     assert [bucket.take(now) for now in (0.0, 0.5, 0.75, 1.0)] == [0, 0.5, 0.25, 0]
+
+
+def test_each_address_has_a_bucket() -> None:
+    buckets = Buckets(Rate("2/minute"))
+    assert [buckets.take("192.0.2.1", 0) for _ in range(3)] == [0, 0, 30]
+    assert buckets.take("192.0.2.2", 0) == 0
+    assert buckets.take("::ffff:192.0.2.2", 0) == 0
+    assert buckets.take("192.0.2.2", 0) == 30
+
+
+def test_buckets_that_are_full_again_are_forgotten_first() -> None:
+    buckets = Buckets(Rate("1/minute"), most=100)
+    for number in range(50):
+        buckets.take(f"192.0.2.{number}", 0)
+    for number in range(50, 150):
+        buckets.take(f"192.0.2.{number}", 61)
+    assert len(buckets) == 100
+    assert buckets.take("192.0.2.149", 61) > 0
+    assert buckets.take("192.0.2.50", 61) > 0
+
+
+def test_many_addresses_at_once_make_no_more_buckets_than_allowed() -> None:
+    buckets = Buckets(Rate("1/hour"), most=100)
+    for number in range(10_000):
+        assert buckets.take(f"10.0.{number // 250}.{number % 250}", number / 1000) == 0
+        assert len(buckets) <= 100
+    assert buckets.take("10.0.39.249", 10) > 0

@@ -122,7 +122,7 @@ async def test_a_malformed_chat_id_is_refused_at_the_handshake(shared_chat_serve
     with pytest.raises(InvalidStatus) as refused:
         async with Socket.open(f"{shared_chat_server.ws}/chat/{chat_id}"):
             pass
-    assert refused.value.response.status_code == 403
+    assert refused.value.response.status_code == 404
 
 
 # Names.

@@ -12,7 +12,7 @@ class ChatServerApi(Http):
     async def get_health(self) -> models.Health:
         """Ask whether the service can do its work.
 
-        Answer 200 when Redis answers, takes writes, and the hub listens, else 503 with the reason.
+        Answer 200 when Redis answers and allows all that a join needs, else 503 with the reason.
         """
         return await self._request(
             "GET",
@@ -57,7 +57,7 @@ class SubscriberApi(Http):
     async def get_health(self) -> models.Health:
         """Ask whether the service can do its work.
 
-        Answer 200 when Redis answers, takes writes, and the hub listens, else 503 with the reason.
+        Answer 200 when Redis answers and allows all that a join needs, else 503 with the reason.
         """
         return await self._request(
             "GET",

@@ -114,6 +114,9 @@ class Problem(Struct, frozen=True, kw_only=True):
         ]
         | UnsetType
     ) = UNSET
+    retry_after_ms: (
+        Annotated[int, Meta(description="of a 429 or 503: milliseconds to wait before the next try", ge=0)] | UnsetType
+    ) = field(name="retryAfterMs", default=UNSET)
 
 
 class RegisteredUser(Struct, frozen=True, kw_only=True):

@@ -62,6 +62,10 @@ export interface Problem {
     | "not_found"
     | "method_not_allowed"
     | (string & {});
+  /**
+   * of a 429 or 503: milliseconds to wait before the next try
+   */
+  retryAfterMs?: number;
 }
 /**
  * The answer to `GET /user/join/{userName}`.

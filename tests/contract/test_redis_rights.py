@@ -1,0 +1,32 @@
+"""docs/operations.md names every right that the services need in Redis, and none besides."""
+
+import re
+from pathlib import Path
+
+from core.probe import PLAIN, used_in_scripts
+
+ROOT = Path(__file__).parents[2]
+WITHOUT_KEYS = {
+    *("ping", "time", "script|load", "evalsha"),
+    *("publish", "spublish", "subscribe", "ssubscribe", "unsubscribe", "sunsubscribe"),
+}
+OPTIONAL = {"info"}
+"""For the warning of an eviction policy."""
+
+
+def test_the_documented_rule_has_all_commands_of_the_scripts_and_of_the_code() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    (rule,) = re.findall(r"^ACL SETUSER live-support (.*?)^```", text, re.MULTILINE | re.DOTALL)
+    documented = set(re.findall(r"\+(\S+)", rule))
+    used = {command.lower() for command in used_in_scripts() | PLAIN}
+    assert documented == used | WITHOUT_KEYS | OPTIONAL
+
+
+def test_no_module_sends_a_command_that_the_probe_does_not_know() -> None:
+    """Commands on keys that are sent without a script: `run("XRANGE", ...)`, and tuples of `run_all`."""
+    sent: set[str] = set()
+    for folder in ("core", "api", "subscriber"):
+        for path in (ROOT / folder).glob("*.py"):
+            sent |= set(re.findall(r"""(?:\.run\(|submit\(\(|run_all\(\[\()"([A-Z]+)\"""", path.read_text("utf-8")))
+    assert sent
+    assert sent <= PLAIN
