@@ -61,6 +61,7 @@ _MALFORMED: Final = Fault(HTTPStatus.BAD_REQUEST, "This is no HTTP request.")
 _PIPELINED: Final = Fault(
     HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests wait for an earlier answer.", Refusal.REQUESTS_IN_A_ROW
 )
+_OVERTAKING: Final = Fault(HTTPStatus.BAD_REQUEST, "A WebSocket handshake waits for the answers to earlier requests.")
 _FULL: Final = Fault(HTTPStatus.SERVICE_UNAVAILABLE, "All connections are taken.", Refusal.CONNECTIONS)
 _FULL_OF_ADDRESS: Final = Fault(
     HTTPStatus.TOO_MANY_REQUESTS, "Too many connections from your address.", Refusal.CONNECTIONS_OF_ADDRESS
@@ -227,7 +228,8 @@ class HttpProtocol(HttpToolsProtocol):
         if fault is None and self._peer_is_proxy and (client := self._forwarded_for()):
             fault = self._count_to(client)
         if fault is None and asks_for_websocket(self._method, self._version, self.headers):
-            fault = fault_of_handshake(self.headers)
+            # The answer to a handshake would overtake the others.
+            fault = fault_of_handshake(self.headers) if self._all_answered else _OVERTAKING
             self._is_handshake = True
         if fault is not None:
             self._refuse(fault)
@@ -351,6 +353,10 @@ class HttpProtocol(HttpToolsProtocol):
         """Whether the last request that has come is answered."""
         cycle = cast(RequestResponseCycle | None, self.cycle)
         return cycle is not None and cycle.response_complete
+
+    @property
+    def _all_answered(self) -> bool:
+        return self._answering is None or self._answered
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -141,6 +141,19 @@ async def test_only_a_get_opens_a_websocket(shared_chat_server: Service, line: b
         assert status(await peer.head()) in (204, 404, 405)
 
 
+async def test_a_handshake_does_not_overtake_the_answer_to_another_request(shared_chat_server: Service) -> None:
+    user = await User.register(shared_chat_server)
+    async with Peer.connect(shared_chat_server) as peer:
+        await peer.send(GET + b"\r\n" + handshake(user.chatId))
+        assert statuses(await peer.rest()) == [400]
+    async with Peer.connect(shared_chat_server) as peer:
+        await peer.send(GET + b"\r\n")
+        assert status(await peer.head()) == 200
+        await peer._reader.readexactly(len(b'{"status":"ok"}'))
+        await peer.send(handshake(user.chatId))
+        assert status(await peer.head()) == 101
+
+
 # Offers to upgrade to what is not spoken here (RFC 9110, section 7.8).
 
 OFFERS = {
