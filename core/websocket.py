@@ -48,6 +48,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     A close frame, and even closing the transport, waits behind everything that the peer has not read; so a peer
     that never reads would keep its socket for ever. Pings are answered without the application, and empty
     fragments add nothing to a message's size: without a bound either would let the process grow.
+
+    Of uvicorn's class it relies on names that are not public: `conn`, `scope`, `queue`, `frames`, `read_paused`,
+    `writable`, `transport`, `handshake_initiated`, `handshake_complete`, `initial_response`, `disconnected`,
+    `close_sent`, `close_timeout`, the `handle_...` methods, `handle_parser_exception`, and `send_500_response`.
     """
 
     def __init__(self, *args: Any, limits: Limits, **options: Any) -> None:

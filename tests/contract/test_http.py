@@ -103,6 +103,17 @@ async def test_health(chat_server: Service) -> None:
     assert assert_documented("GET", "/health", response) == {"status": "ok"}
 
 
+async def test_health_answers_monitors_that_read_no_body(chat_server: Service, subscriber_service: Service) -> None:
+    for service in (chat_server, subscriber_service):
+        response = await http("HEAD", f"{service.http}/health")
+        assert (response.status_code, response.content) == (200, b"")
+        assert response.headers["cache-control"] == "no-store"
+    app = cast(Any, api.app.create_app(make_settings("redis://127.0.0.1:1", limits=Limits(store_seconds=UNIT))))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        response = await client.head("/health")
+        assert (response.status_code, response.content) == (503, b"")
+
+
 async def test_what_is_not_there(chat_server: Service) -> None:
     for method, path, status, code in (
         ("GET", "/nothing", 404, "not_found"),

@@ -84,7 +84,7 @@ async def test_a_few_trailers_and_small_chunks_are_fine(shared_chat_server: Serv
 
 @pytest.mark.parametrize("length", [b"Content-Length: 1000000000000\r\n\r\n", CHUNKED + b"fffffffff\r\n"])
 @pytest.mark.parametrize("route", [GET, POST, GET.replace(b"/health", b"/nothing")])
-async def test_a_body_without_end_iscut_off(shared_chat_server: Service, route: bytes, length: bytes) -> None:
+async def test_a_body_without_end_is_cut_off(shared_chat_server: Service, route: bytes, length: bytes) -> None:
     async with Peer.connect(shared_chat_server) as peer:
         await peer.send(route + length)
         assert await cut_off(peer, b"a" * 65536)
