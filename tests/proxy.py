@@ -23,6 +23,7 @@ class Proxy:
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._port = port
+        self._is_redis = True
         self._open = asyncio.Event()
         self._open.set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -47,6 +48,7 @@ class Proxy:
         """Listen until the block ends; what connects to `url` reaches the server."""
         parts = urlsplit(redis_url)
         proxy = cls(parts.hostname or "localhost", parts.port or 6379)
+        proxy._is_redis = parts.scheme == "redis"
         server = await asyncio.start_server(proxy._accept, "127.0.0.1", 0)
         proxy.url = parts._replace(netloc=f"127.0.0.1:{server.sockets[0].getsockname()[1]}").geturl()
         try:
@@ -114,15 +116,16 @@ class Proxy:
 
     async def _requests(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         commands = hiredis.Reader(notEnoughData=None)
-        with suppress(OSError):
+        with suppress(OSError, RuntimeError):  # uvloop raises the second for a connection that is aborted
             while data := await source.read(65536):
                 await self._open.wait()
                 if sink in self._swallowed:
                     continue
                 self.chunks_sent += 1
-                commands.feed(data)
-                whole = b""
-                while (words := commands.gets()) is not None:
+                whole = b"" if self._is_redis else data
+                if self._is_redis:
+                    commands.feed(data)
+                while self._is_redis and (words := commands.gets()) is not None:
                     whole += hiredis.pack_command(tuple(self.rewrite(words) if self.rewrite else words))
                 if sink in self._keeping:
                     self._kept.append((sink, whole))
@@ -133,7 +136,7 @@ class Proxy:
             sink.transport.abort()
 
     async def _replies(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        with suppress(OSError, RuntimeError):  # uvloop raises the second for a connection that is aborted
             while data := await source.read(65536):
                 await self._open.wait()
                 if sink in self._swallowed or sink.transport.is_closing():

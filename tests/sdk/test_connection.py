@@ -108,7 +108,7 @@ async def test_log_lines_hold_no_names_ids_tokens_or_messages(
 # Tokens.
 
 
-@pytest.mark.given(agent_jwt_key=SECRET)
+@pytest.mark.given(agent_jwt_secret=SECRET)
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_a_token_is_asked_for_whenever_a_connection_is_made(
     is_async: bool, client: ChatClient, subscriber_service: Service, options: Options
@@ -141,7 +141,7 @@ async def test_a_token_is_asked_for_whenever_a_connection_is_made(
                 assert await hear(joins) == request_of(next_user)
 
 
-@pytest.mark.given(agent_jwt_key=SECRET)
+@pytest.mark.given(agent_jwt_secret=SECRET)
 async def test_a_new_token_that_is_refused_too_is_the_end(
     client: ChatClient, subscriber_service: Service, options: Options
 ) -> None:
