@@ -281,11 +281,11 @@ def _ms(seconds: float) -> int:
 
 def _check_redis_url(url: str) -> None:
     # Not at the top: settings are read by every command, and most need no Redis client.
-    from redis.asyncio.connection import parse_url
+    from core.redis_address import Address, AddressError
 
     try:
-        parse_url(url)
-    except ValueError as error:
+        Address(url)
+    except AddressError as error:
         raise SettingsError(f"{PREFIX}REDIS_URL: {error}") from None
 
 
