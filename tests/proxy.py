@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import hiredis
 
+from core.resp import pack
+
 Words = list[bytes]
 """A command: its name and what belongs to it."""
 
@@ -126,7 +128,7 @@ class Proxy:
                 if self._is_redis:
                     commands.feed(data)
                 while self._is_redis and (words := commands.gets()) is not None:
-                    whole += hiredis.pack_command(tuple(self.rewrite(words) if self.rewrite else words))
+                    whole += pack(*(self.rewrite(words) if self.rewrite else words))
                 if sink in self._keeping:
                     self._kept.append((sink, whole))
                 else:

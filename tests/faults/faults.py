@@ -117,6 +117,54 @@ def lose_replies(*, every: int, seconds: float) -> Fault:
     return fault
 
 
+def stick(*, seconds: float, then: float) -> Fault:
+    """Let requests get stuck while publications still come; what was kept arrives so long after the healing."""
+
+    async def fault(system: System) -> None:
+        for proxy in system.proxies:
+            proxy.keep_requests()
+        await asyncio.sleep(seconds + then)
+        for proxy in system.proxies:
+            proxy.deliver_requests()
+
+    return fault
+
+
+def refuse_some(*errors: str, every: int, seconds: float) -> Fault:
+    """Answer some of a chat's scripts with these errors, in turn, while those around them run."""
+
+    async def fault(system: System) -> None:
+        for proxy in system.proxies:
+            proxy.errors, proxy.refuse_every = errors, every
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            for proxy in system.proxies:
+                proxy.heal()
+
+    return fault
+
+
+_BUSY = """
+local begun = redis.call('TIME')
+repeat
+  for number = 1, 1e5 do number = number + 1 end
+  local now = redis.call('TIME')
+until (now[1] - begun[1]) * 1e6 + now[2] - begun[2] > tonumber(ARGV[1])
+"""
+
+
+def hang_script(seconds: float) -> Fault:
+    """Let a script hang, so that Redis answers everything else with BUSY."""
+
+    async def fault(system: System) -> None:
+        redis = system.redis.client
+        await redis.config_set("busy-reply-threshold", 50)
+        await redis.eval(_BUSY, 0, round(seconds * 1e6))
+
+    return fault
+
+
 async def flush_scripts(system: System) -> None:
     """Let Redis forget the scripts."""
     await system.redis.client.script_flush()

@@ -1,9 +1,14 @@
 """The network between a service and Redis, with faults."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Self
+
+import hiredis
+
+from core.resp import pack
+from tests.proxy import Words, answered_with
 
 # A script names all its keys, so these tell the scripts of a chat and of the queue apart from everything else.
 CHAT_SCRIPT = b":connections"
@@ -17,6 +22,8 @@ class _Wire:
         self.client = client
         self.server = server
         self.is_silent = False
+        self.keeps = False
+        self.kept: list[bytes] = []
         self.loses_reply = False
 
     def cut(self) -> None:
@@ -36,12 +43,18 @@ class RedisProxy:
         self._flow = asyncio.Event()
         self._wires: set[_Wire] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._chat_scripts = 0
         self._scripts = {CHAT_SCRIPT: 0, QUEUE_SCRIPT: 0}
         self.lose_every: int | None = None
         """Of every so many scripts of a chat, and of the queue, the answer does not arrive: the connection is cut."""
         self.lost_replies = 0
         self.answers_to_pass: int | None = None
         """Only so many more answers arrive, though the connections stand; None for all."""
+        self.refuse_every: int | None = None
+        """Of every so many scripts of a chat one is answered with an error, as if Redis were not well for a moment."""
+        self.errors: Sequence[str] = ()
+        """Those errors, in turn."""
+        self.refused = 0
         self.connections = 0
         """How often somebody connected."""
         self.url = ""
@@ -81,9 +94,21 @@ class RedisProxy:
         """
         self._flow.clear()
 
+    def keep_requests(self) -> None:
+        """Pass no more requests on over the connections that stand; what Redis sends still arrives. New ones work."""
+        for wire in self._wires:
+            wire.keeps = True
+
+    def deliver_requests(self) -> None:
+        """Pass on what was kept, whether or not its sender is still there."""
+        for wire in self._wires:
+            wire.keeps = False
+            wire.server.write(b"".join(wire.kept))
+            wire.kept = []
+
     def heal(self) -> None:
         """Work again."""
-        self.lose_every = None
+        self.lose_every = self.refuse_every = None
         self._flow.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -107,21 +132,40 @@ class RedisProxy:
             wire.cut()
 
     async def _requests(self, wire: _Wire, source: asyncio.StreamReader) -> None:
+        commands = hiredis.Reader(notEnoughData=None)
         with suppress(OSError):
             while data := await source.read(65536):
                 await self._flow.wait()
                 if wire.is_silent:
                     continue
                 self._count(wire, data)
-                wire.server.write(data)
+                commands.feed(data)
+                whole = b""
+                while (words := commands.gets()) is not None:
+                    whole += pack(*self._refused(words))
+                if wire.keeps:
+                    wire.kept.append(whole)
+                    continue
+                wire.server.write(whole)
                 await wire.server.drain()
+        while wire.keeps:  # noqa: ASYNC110 - its sender has left, and what it sent is still on its way
+            await asyncio.sleep(0.01)
         wire.cut()
+
+    def _refused(self, words: Words) -> Words:
+        if self.refuse_every is None or words[0] != b"EVALSHA" or not any(CHAT_SCRIPT in word for word in words):
+            return words
+        self._chat_scripts += 1
+        if self._chat_scripts % self.refuse_every:
+            return words
+        self.refused += 1
+        return answered_with(self.errors[self.refused % len(self.errors)])
 
     async def _replies(self, wire: _Wire, source: asyncio.StreamReader) -> None:
         with suppress(OSError):
             while data := await source.read(65536):
                 await self._flow.wait()
-                if wire.is_silent:
+                if wire.is_silent or wire.client.transport.is_closing():
                     continue
                 if self.answers_to_pass is not None:
                     if self.answers_to_pass == 0:
@@ -132,7 +176,8 @@ class RedisProxy:
                     break
                 wire.client.write(data)
                 await wire.client.drain()
-        wire.cut()
+        if not wire.keeps:
+            wire.cut()
 
     def _count(self, wire: _Wire, data: bytes) -> None:
         if self.lose_every is None:

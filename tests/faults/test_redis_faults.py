@@ -11,11 +11,14 @@ from tests.faults.faults import (
     fill_memory,
     flush_all,
     flush_scripts,
+    hang_script,
     kill_clients,
     kill_redis,
     lose_replies,
     pause_redis,
+    refuse_some,
     sleep_redis,
+    stick,
 )
 from tests.faults.report import Row
 from tests.faults.scenario import Plan, scenario
@@ -122,6 +125,47 @@ async def test_f7_redis_forgets_everything(system: System, rows: list[Row], plan
             await run.until(lambda: not run.standing())
         run.bring_users()
         await run.until(run.all_talk)
+
+
+async def test_f24_redis_is_busy_while_users_come(system: System, rows: list[Row], plan: Plan) -> None:
+    async with scenario(system, rows, "F24", "a script hangs for 1.5 s, while users come", plan=plan, seconds=1) as run:
+        await run.fill_with_chats()
+        for _ in range(3):
+            busy = asyncio.create_task(run.inject(hang_script(1.5)))
+            # Their subscriptions are refused, and stand afterwards.
+            run.bring_users(2)
+            await busy
+            await run.until(run.all_talk)
+        for process in system.services:
+            await process.healthy()
+
+
+async def test_f25_requests_get_stuck_and_arrive_late(system: System, rows: list[Row], plan: Plan) -> None:
+    async with scenario(system, rows, "F25", "requests stuck for 6 s, delivered later", plan=plan, seconds=1) as run:
+        await run.fill_with_chats()
+        # Publications of the others go on; each process has a new connection by the time the old one's data arrives.
+        await run.keep_injecting(stick(seconds=6, then=1), every=12)
+
+
+ERRORS = (
+    "NOSCRIPT No matching script.",
+    "READONLY You can't write against a read only replica.",
+    "LOADING Redis is loading the dataset in memory",
+    "TRYAGAIN Multiple keys request during rehashing of slot",
+    "MASTERDOWN Link with MASTER is down",
+    "CLUSTERDOWN The cluster is down",
+    "BUSY Redis is busy running a script.",
+    "OOM command not allowed when used memory > 'maxmemory'.",
+    "MISCONF Errors writing to the AOF file",
+    "NOREPLICAS Not enough good replicas to write.",
+)
+
+
+async def test_f26_redis_refuses_one_of_several(system: System, rows: list[Row], plan: Plan) -> None:
+    async with scenario(system, rows, "F26", "every 7th script refused for a moment", plan=plan, seconds=4) as run:
+        await run.fill_with_chats()
+        await run.inject(refuse_some(*ERRORS, every=7, seconds=run.seconds))
+        assert sum(proxy.refused for proxy in system.proxies) > 10
 
 
 async def test_f22_redis_is_full(system: System, rows: list[Row], plan: Plan) -> None:
