@@ -43,12 +43,18 @@ class Tasks:
 
 
 async def every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
-    """Take a step again and again, for ever: a step that fails is not the last."""
+    """Take a step again and again, for ever: a step that fails is not the last.
+
+    What fails each time in the same way is logged once.
+    """
+    told = ""
     while True:
         try:
             await step()
+            told = ""
         except Unavailable:
             pass  # Redis is away, and `core.redis` has said so.
         except Exception as error:
-            log.error("step_failed", exc_info=error)
+            if told != (told := f"{type(error).__name__}: {error}"):
+                log.error("step_failed", exc_info=error)
         await asyncio.sleep(seconds)

@@ -1,0 +1,37 @@
+"""Background work that fails: it goes on, and the log says so once."""
+
+import asyncio
+from collections.abc import Iterator
+
+from structlog.testing import capture_logs
+
+from core.tasks import every
+from schemas.errors import Unavailable
+from tests.support import eventually
+
+
+async def test_a_step_that_fails_in_the_same_way_is_logged_once_until_it_works() -> None:
+    taken = 0
+    outcomes: Iterator[Exception | None] = iter(
+        [
+            *(5 * [ValueError("one")]),
+            Unavailable("Redis is away"),
+            ValueError("one"),
+            KeyError("two"),
+            KeyError("two"),
+            None,
+            *(3 * [KeyError("two")]),
+        ]
+    )
+
+    async def step() -> None:
+        nonlocal taken
+        taken += 1
+        if error := next(outcomes, None):
+            raise error
+
+    with capture_logs() as logs:
+        running = asyncio.create_task(every(0, step))
+        await eventually(lambda: taken > 13)
+        running.cancel()
+    assert [repr(log["exc_info"]) for log in logs] == ["ValueError('one')", "KeyError('two')", "KeyError('two')"]
