@@ -125,9 +125,8 @@ def refused_join(
         return None if chat.token in (None, token) else ("forbidden", 4503)
     if support_id is not None:
         return None if (chat.support_id, chat.agent) == (support_id, credentials) else ("forbidden", 4503)
-    if chat.support_id is not None or chat.agent not in (None, credentials):
-        return "already_claimed", 4511
-    return None
+    # With the token of the chat's own agent no id is needed.
+    return None if chat.agent in (None, credentials) else ("already_claimed", 4511)
 
 
 async def outcome(world: World, chat_id: str, join: Frame, credentials: str) -> tuple[str | None, int]:

@@ -17,7 +17,7 @@ MINUTE_MS = 60_000
 
 @asynccontextmanager
 async def writes_hang(redis: Redis) -> AsyncIterator[None]:
-    """Let Redis keep every write, and do it at the end of the block."""
+    """Let Redis keep every write until the end of the block."""
     await redis.client_pause(MINUTE_MS, all=False)
     try:
         yield
@@ -32,10 +32,9 @@ async def test_an_agent_whose_join_came_too_late_is_let_in_again(chat_server: Se
             await socket.send(user.support_join())
             frames, code = await socket.drain()
             assert ([error_code(frame) for frame in frames], code) == (["unavailable"], 1013)
-        joined = await user_socket.receive()
         async with user.chat(chat_server) as socket:
             await socket.send(user.support_join())
-            assert await socket.receive() == joined
+            assert await socket.receive() == await user_socket.receive()
 
 
 @pytest.mark.given(limits=Limits(store_seconds=5 * UNIT))
