@@ -154,6 +154,7 @@ PROBLEM: Final[dict[str, Any]] = {
     "title": "Too Many Requests",
     "detail": "Too many registrations from your address.",
     "code": "rate_limited",
+    "retryAfterMs": 6000,
 }
 
 HEALTH: Final[dict[str, Any]] = {"status": "ok"}
@@ -163,6 +164,11 @@ CLAIM: Final = "f49f3cc665af4cb38092af714a4c87fa"
 ERROR: Final[dict[str, Any]] = {
     "type": "Error",
     "args": {"code": "already_claimed", "message": "Another agent has this user."},
+}
+
+TOO_FAST: Final[dict[str, Any]] = {
+    "type": "Error",
+    "args": {"code": "rate_limited", "message": "Rate limit exceeded.", "retryAfterMs": 51},
 }
 
 HTTP_EXAMPLES: Final[dict[type[Struct], dict[str, Any]]] = {
@@ -185,7 +191,7 @@ MESSAGE_EXAMPLES: Final[dict[type[Struct], dict[str, Any]]] = {
     messages.ChatMessage: {"from the User": USER_ECHO, "from the Support": SUPPORT_ECHO},
     messages.ChatHistory: {"after a refresh": CHAT_HISTORY},
     messages.ChatExpired: {"expired": CHAT_EXPIRED},
-    messages.Error: {"a claim that was lost": ERROR},
+    messages.Error: {"a claim that was lost": ERROR, "too fast": TOO_FAST},
     messages.JoinRequest: {"a waiting user": JOIN_REQUEST},
 }
 """What shows a struct, each example under a short name."""

@@ -73,3 +73,18 @@ def test_every_event_of_the_logs_is_documented() -> None:
     events = {event for call in calls for event in re.findall(r'"([a-z]+(?:_[a-z]+)+|stopping)"', call)}
     assert "redis_back" in events
     assert_documented(events)
+
+
+def test_a_scenario_is_run_by_its_name_in_the_results() -> None:
+    results = (
+        (ROOT / "docs" / "reliability.md").read_text("utf-8").partition("\n## Results\n")[2].partition("\n### ")[0]
+    )
+    names = re.findall(r"^\| (F\d+[a-z]?) \|", results, re.MULTILINE)
+    assert len(names) > 20
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "tests" / "faults").glob("test_*.py"))
+    assert [name for name in names if f"def test_{name.lower()}_" not in sources] == []
+
+
+def test_what_is_to_be_typed_works_for_who_has_only_task() -> None:
+    """The README installs `task`, and no `pytest` that a shell would find."""
+    assert re.findall(r"(?:^|`)pytest .*", TEXT, re.MULTILINE) == []

@@ -76,7 +76,7 @@ async def race(run: Run, number: int, early: float) -> list[bool]:
         await chat.aclose()
 
 
-async def test_f17_a_chat_lives_until_its_end(system: System, rows: list[Row], plan: Plan) -> None:
+async def test_f17b_a_chat_lives_until_its_end(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F17b", "silence of 3/4 and of 5/4 of the time to live", plan=plan) as run:
         run.chats_end = True
         user = await run.crowd.register("Nika")

@@ -103,7 +103,7 @@ class Rush:
         await self.run.crowd.attend(chat)
 
 
-async def test_f11_an_agent_vanishes_after_a_claim(system: System, rows: list[Row], plan: Plan) -> None:
+async def test_f11a_an_agent_vanishes_after_a_claim(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F11a", "agents vanish after a claim", plan=plan, bounds=BOUNDS) as run:
         for number in range(3):
             run.spawn(run.crowd.wait_in_line(f"User {number}"))
@@ -130,7 +130,7 @@ async def nobody_is_claimed(run: Run) -> bool:
     return bool(await run.system.redis.client.zcard(KEYS.queue.leases) == 0)
 
 
-async def test_f11_an_agent_vanishes_after_joining(system: System, rows: list[Row], plan: Plan) -> None:
+async def test_f11b_an_agent_vanishes_after_joining(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F11b", "agents vanish after joining", plan=plan, bounds=BOUNDS) as run:
         await run.fill_with_chats()
         for _ in range(max(1, round(run.seconds / 5))):
@@ -145,7 +145,7 @@ async def test_f11_an_agent_vanishes_after_joining(system: System, rows: list[Ro
         assert await run.queue_holds(0)
 
 
-async def test_f11_an_agent_whose_answer_is_lost_gets_in(system: System, rows: list[Row], plan: Plan) -> None:
+async def test_f11c_an_agent_whose_answer_is_lost_gets_in(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F11c", "an agent's Joined is lost", plan=plan, bounds=BOUNDS) as run:
         user = await run.crowd.register("Nika")
         user_chat = await run.crowd.enter(lambda: run.crowd.user_chat(user))
@@ -225,7 +225,7 @@ async def leave(run: Run, chat: RecordedChat, way: Leaving, cable: RedisProxy, e
     await chat.aclose()
 
 
-async def test_f18_a_user_refreshes_like_mad(system: System, rows: list[Row], plan: Plan) -> None:
+async def test_f18a_a_user_refreshes_like_mad(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F18a", "refresh after refresh", plan=plan, seconds=4, bounds=BOUNDS) as run:
         await run.fill_with_chats()
         end = now() + run.seconds
@@ -252,7 +252,7 @@ async def refresh(run: Run, partner: RecordedChat, end: float) -> int:
     return times
 
 
-async def test_f18_the_newest_tabs_stay(system: System, rows: list[Row], plan: Plan) -> None:
+async def test_f18b_the_newest_tabs_stay(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F18b", "six tabs of one user", plan=plan, bounds=BOUNDS) as run:
         user = await run.crowd.register("Nika")
         tabs = []

@@ -53,7 +53,7 @@ async def test_f8_chat_servers_are_killed_and_stopped(system: System, rows: list
         await run.until(run.all_talk)
 
 
-async def test_f8_a_chat_server_hangs(system: System, rows: list[Row], plan: Plan) -> None:
+async def test_f8b_a_chat_server_hangs(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F8b", "a ChatServer stopped for 3 s", plan=plan, seconds=3) as run:
         await run.fill_with_chats()
         await run.keep_injecting(*(hang(process, 3) for process in system.chat_servers), every=5)

@@ -36,7 +36,7 @@ async def test_f1_the_connections_are_killed(system: System, rows: list[Row], pl
         assert run.refusals() == 0
 
 
-async def test_f3_redis_pauses(system: System, rows: list[Row], plan: Plan) -> None:
+async def test_f3a_redis_pauses(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F3a", "CLIENT PAUSE, 3 s", plan=plan, seconds=1) as run:
         await run.fill_with_chats()
         await run.keep_injecting(pause_redis(3), every=6)
@@ -44,7 +44,7 @@ async def test_f3_redis_pauses(system: System, rows: list[Row], plan: Plan) -> N
         assert run.refusals() == 0
 
 
-async def test_f3_redis_hangs(system: System, rows: list[Row], plan: Plan) -> None:
+async def test_f3b_redis_hangs(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F3b", "Redis stopped, 6 s", plan=plan) as run:
         await run.fill_with_chats()
         await run.unhealthy_while(sleep_redis(6), *system.services)
@@ -60,7 +60,7 @@ async def test_f4_redis_is_killed_and_comes_back(system: System, rows: list[Row]
         await run.keep_injecting(kill_redis(0.5), every=2.5)
 
 
-async def test_f4_redis_is_away_for_long(system: System, rows: list[Row], plan: Plan) -> None:
+async def test_f4b_redis_is_away_for_long(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F4b", "kill -9 of Redis, back after 6 s", plan=plan) as run:
         await run.fill_with_chats()
         # They come while it is away, and get in afterwards.
@@ -72,7 +72,7 @@ async def test_f4_redis_is_away_for_long(system: System, rows: list[Row], plan: 
         assert run.refusals() > 0
 
 
-async def test_f5_connections_fall_silent(system: System, rows: list[Row], plan: Plan) -> None:
+async def test_f5a_connections_fall_silent(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F5a", "half-open connections to Redis", plan=plan, seconds=1) as run:
         await run.fill_with_chats()
         # A silence of 3 s is noticed, and what was on its way is sent again.
@@ -80,7 +80,7 @@ async def test_f5_connections_fall_silent(system: System, rows: list[Row], plan:
         assert run.refusals() == 0
 
 
-async def test_f5_everything_vanishes(system: System, rows: list[Row], plan: Plan) -> None:
+async def test_f5b_everything_vanishes(system: System, rows: list[Row], plan: Plan) -> None:
     seconds = 30 if plan.seconds else 6
     async with scenario(system, rows, "F5b", f"black hole, {seconds} s", plan=plan) as run:
         await run.fill_with_chats()
@@ -90,7 +90,7 @@ async def test_f5_everything_vanishes(system: System, rows: list[Row], plan: Pla
             await run.keep_injecting(black_hole(seconds=seconds), every=seconds + 5)
 
 
-async def test_f5_connections_are_cut(system: System, rows: list[Row], plan: Plan) -> None:
+async def test_f5c_connections_are_cut(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F5c", "all connections to Redis cut", plan=plan, seconds=3) as run:
         await run.fill_with_chats()
         await run.keep_injecting(cut(), every=0.5)
@@ -106,14 +106,14 @@ async def test_f6_answers_are_lost(system: System, rows: list[Row], plan: Plan) 
         assert sum(proxy.lost_replies for proxy in system.proxies) > 10
 
 
-async def test_f7_redis_forgets_the_scripts(system: System, rows: list[Row], plan: Plan) -> None:
+async def test_f7a_redis_forgets_the_scripts(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F7a", "SCRIPT FLUSH", plan=plan, seconds=2) as run:
         await run.fill_with_chats()
         await run.keep_injecting(flush_scripts, every=0.2)
     assert run.row.unanswered == 0
 
 
-async def test_f7_redis_forgets_everything(system: System, rows: list[Row], plan: Plan) -> None:
+async def test_f7b_redis_forgets_everything(system: System, rows: list[Row], plan: Plan) -> None:
     async with scenario(system, rows, "F7b", "FLUSHALL", plan=plan) as run:
         run.chats_end = True
         run.bring_agents()
