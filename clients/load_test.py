@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ExitStack() as stack:
             server: Server | None = None
             if options.start:
-                server = stack.enter_context(running_server())
+                server = stack.enter_context(running_server(options.workers))
                 options.url, options.joins_url = server.url, server.joins_url
             else:
                 asyncio.run(_knock(options))
@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Takes a second to load.
         from load_generator.plot import plot
 
-        plot(result.seconds, f"{options.chats} chats, {options.rate:g} messages/s", options.rate, options.plot)
+        title = f"{options.chats} chats, {options.rate:g} messages/s"
+        plot(result.seconds, result.seconds_measured, title, options.rate, options.plot)
     return 0 if result.passed else 1
 
 

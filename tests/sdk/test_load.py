@@ -1,6 +1,7 @@
 """The load test: it runs, it measures, and it notices when the server breaks a promise."""
 
 import asyncio
+import io
 import json
 import os
 import sys
@@ -10,13 +11,17 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from core.settings import PREFIX, Rate
 from live_support_client import ChatClient, ChatMessage, Options
 from load_generator.agents import Agents
 from load_generator.conversation import Conversation
-from load_generator.latency import Recorder
-from load_generator.timeline import SECONDS_KEPT, Timeline
+from load_generator.latency import Latency, Recorder
+from load_generator.options import parse
+from load_generator.plot import draw
+from load_generator.screen import progress
+from load_generator.timeline import SECONDS_KEPT, Second, Timeline
 from load_generator.verifier import Delivered, Side, Token, Verifier, Violation
 from tests.support import Service
 
@@ -266,6 +271,61 @@ async def test_a_violation_names_the_chat(
         assert violations == []
     assert recorder.errors == {}
     assert (recorder.counts["begun"], recorder.counts["ended"], recorder.chats) == (1, 1, 0)
+
+
+def busy_seconds(count: int, *, latency: float) -> list[Second]:
+    brief = Latency(count=9, p50=latency, p90=latency, p99=2 * latency, p999=3 * latency, max=4 * latency)
+    return [
+        Second(
+            second=1000 + number,
+            measured=number > 0,
+            chats=12_345,
+            counts={"sent": 71_234, "echo": 71_234, "delivery": 71_234, "errors": 99_999},
+            latency={"echo": brief, "delivery": brief},
+            generator_cpu=[0.97, 0.85, 1.01, 0.99],
+            server_cpu={"ChatServer": 3.97, "Redis": 0.91, "Subscriber": 0.12},
+        )
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_live_table_fits_into_a_terminal(columns: int) -> None:
+    console = Console(width=columns, record=True, file=io.StringIO())
+    console.print(progress(busy_seconds(12, latency=12_345.6), "measuring: 29 s left"))
+    lines = console.export_text().splitlines()
+    assert "…" not in "".join(lines)
+    assert len(lines) == 1 + 1 + 12 + 2, "a row takes one line"
+    for heading in ("echoed/s", "delivered/s", "errors"):
+        assert heading in lines[1]
+    assert "ChatServer 397%, Redis 91%, Subscriber 12%" in lines[-1]
+    console.print(progress([], "starting"))
+
+
+@pytest.mark.parametrize("latency", [0.4, 3, 30, 450])
+def test_the_plot_has_numbers_beside_its_lines(latency: float) -> None:
+    figure = draw(busy_seconds(10, latency=latency), 8, "10 chats", 70_000)
+    for axes in figure.axes[1:]:
+        low, high = axes.get_ylim()
+        numbers = [tick for tick in axes.get_yticks() if low <= tick <= high]
+        assert len(numbers) >= 2
+        assert [label.get_text() for label in axes.get_yticklabels()] == [f"{tick:g}" for tick in axes.get_yticks()]
+        assert "ms" in axes.get_ylabel()
+
+
+async def test_several_chat_servers_for_those_who_start_them_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse(["--start", "--workers", "2"]).workers == 2
+    for wrong in (["--workers", "2"], ["--start", "--workers", "0"]):
+        with pytest.raises(SystemExit):
+            parse(wrong)
+        assert "--workers" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+async def test_a_run_with_several_chat_servers() -> None:
+    chats = ["--chats", 4, "--rate", 10, "--ramp", 0.2]
+    code, out, err = await load_test("--start", "--workers", 2, "--seconds", 2, *chats)
+    assert (code, err) == (0, ""), out + err
 
 
 def test_seconds_of_several_workers_are_put_together() -> None:

@@ -16,6 +16,7 @@ class Options:
     url: str
     joins_url: str
     start: bool
+    workers: int
     chats: int
     rate: float
     seconds: int
@@ -52,7 +53,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
     """Read the command line; a wrong option ends the program."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    for name in ("chats", "rate", "seconds", "agents", "processes", "chat_messages"):
+    for name in ("chats", "rate", "seconds", "agents", "processes", "chat_messages", "workers"):
         value = getattr(given, name)
         if value is not None and value <= 0:
             parser.error(f"--{name.replace('_', '-')} must be more than 0")
@@ -60,6 +61,8 @@ def parse(arguments: Sequence[str] | None) -> Options:
         value = getattr(given, name)
         if value is not None and value < 0:
             parser.error(f"--{name.replace('_', '-')} must not be negative")
+    if given.workers > 1 and not given.start:
+        parser.error("--workers is for --start; who starts the services says how many there are")
     given.processes = min(given.processes or max(2, (os.cpu_count() or 1) // 2), given.chats)
     given.agents = max(given.processes, given.agents or -(-given.chats // 25))
     given.refresh_rate = given.chats / 60 if given.refresh_rate is None else given.refresh_rate
@@ -81,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--url", default=chat_server, help="of the ChatServer (%(default)s)")
     add("--joins-url", default=subscriber, help="of the Subscriber (%(default)s)")
     add("--start", action="store_true", help="start `live-support up` for the test, with suitable settings")
+    add("--workers", type=int, default=1, help="ChatServers that --start starts, on one port (%(default)s)")
     add("--chats", type=int, default=100, help="how many at a time (%(default)s)")
     add("--rate", type=float, default=200, help="messages a second, all participants together (%(default)s)")
     add("--seconds", type=int, default=30, help="how long to measure, after the ramp (%(default)s)")

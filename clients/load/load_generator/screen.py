@@ -11,34 +11,27 @@ ROWS_SHOWN = 12
 
 
 def progress(seconds: list[Second], note: str) -> Group:
-    """The last seconds as a table."""
+    """The last seconds as a table, for 80 columns; what the processes use of a core is below it."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in (
-        "second",
-        "chats",
-        "due/s",
-        "echoed/s",
-        "delivered/s",
-        "echo p50",
-        "p99",
-        "max ms",
-        "errors",
-        "load CPU",
-    ):
-        table.add_column(column, justify="right")
-    table.add_column("server CPU")
+    for column in ("sec", "chats", "due/s", "echoed/s", "delivered/s", "echo p50", "p99", "max ms", "errors"):
+        table.add_column(column, justify="right", no_wrap=True)
     for second in seconds[-ROWS_SHOWN:]:
         counts, echo = second.counts, second.latency.get("echo", EMPTY)
         table.add_row(
             str(second.second),
             str(second.chats),
             *(str(counts.get(key, 0)) for key in ("sent", "echo", "delivery")),
-            *(f"{value:.1f}" for value in (echo.p50, echo.p99, echo.max)),
+            *(_milliseconds(value) for value in (echo.p50, echo.p99, echo.max)),
             str(counts.get("errors", 0)),
-            " ".join(_percent(share) for share in second.generator_cpu),
-            _shares(second.server_cpu),
         )
-    return Group(Text(note, style="dim"), table)
+    parts: list[Text | Table] = [Text(note, style="dim"), table]
+    if seconds:
+        last = seconds[-1]
+        load = " ".join(_percent(share) for share in last.generator_cpu)
+        parts.append(Text(f"CPU of a core: load generator {load}"))
+        if last.server_cpu:
+            parts.append(Text(f"               {_shares(last.server_cpu)}"))
+    return Group(*parts)
 
 
 def show_summary(console: Console, result: Result) -> None:
@@ -91,6 +84,10 @@ def _latencies(result: Result) -> Table:
             values = (brief.p50, brief.p90, brief.p99, brief.p999, brief.max)
             table.add_row(label, f"{brief.count:,}", *(f"{value:.2f}" for value in values))
     return table
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
 
 def _percent(share: float) -> str:

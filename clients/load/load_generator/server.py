@@ -38,7 +38,7 @@ class Server:
 
     def cpu_seconds(self) -> dict[str, float]:
         """How much each part has used so far; nothing where the system has no `/proc`."""
-        used = {}
+        used: dict[str, float] = {}
         for pid in _descendants(self._process.pid):
             try:
                 words = re.split(r"[\0 ]", Path(f"/proc/{pid}/cmdline").read_text("utf-8"))
@@ -47,13 +47,14 @@ class Server:
             except OSError:
                 continue
             for name in {NAMES[base] for word in words if (base := Path(word).name) in NAMES}:
-                used[name] = (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+                seconds = (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+                used[name] = used.get(name, 0) + seconds  # of several workers
         return used
 
 
 @contextmanager
-def running_server() -> Iterator[Server]:
-    """Run the server until the block ends.
+def running_server(workers: int) -> Iterator[Server]:
+    """Run the server, with so many ChatServers, until the block ends.
 
     Raises:
         ServerError: it did not start.
@@ -62,7 +63,7 @@ def running_server() -> Iterator[Server]:
         output = Path(folder) / "output"
         with output.open("wb") as file:
             process = subprocess.Popen(  # noqa: S603 - our own command
-                [Path(sys.executable).with_name("live-support"), "up"],
+                [Path(sys.executable).with_name("live-support"), "up", "--workers", str(workers)],
                 cwd=folder,
                 env={**os.environ, **SETTINGS},
                 stdin=subprocess.DEVNULL,
