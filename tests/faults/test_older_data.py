@@ -17,7 +17,7 @@ from tests.faults.system import System
 from tests.faults.test_process_faults import watch
 from tests.support import UNIT
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 AGENTS = 2
 

@@ -14,7 +14,7 @@ from tests.waiting import bring_back, keep
 LONG = 6000 * UNIT
 """Far longer than any test waits."""
 
-pytestmark = pytest.mark.given(leave_grace_seconds=4 * UNIT, claim_lease_seconds=LONG)
+pytestmark = pytest.mark.given(leave_grace_seconds=LONG, claim_lease_seconds=LONG)
 
 
 @pytest.fixture
@@ -23,26 +23,23 @@ async def client_of_bytes(redis_url: str) -> AsyncIterator[Redis]:
         yield client
 
 
-async def come_and_go(client: ChatClient, redis: Redis, joins: JoinsClient, count: int) -> None:
-    """Let users come one after the other, and be forgotten."""
+async def come_and_go(client: ChatClient, joins: JoinsClient, count: int) -> None:
+    """Let users come one after the other, and each get an agent."""
     for _ in range(count):
         async with waiting_user(client) as user:
             assert await hear(joins) == user
-
-        async def forgotten(user_id: str = user.user_id) -> bool:
-            return await redis.zscore(KEYS.queue.waiting, user_id) is None
-
-        await eventually(forgotten)
+            async with client.support_chat(user, name="Vika"):
+                pass
 
 
 @pytest.mark.parametrize("lost", ["version", "queue"])
 async def test_new_users_are_shown_after_redis_came_back_with_older_data(
-    client: ChatClient, agent: Agent, redis: Redis, client_of_bytes: Redis, lost: str
+    client: ChatClient, agent: Agent, client_of_bytes: Redis, lost: str
 ) -> None:
     async with waiting_user(client) as user, agent() as joins:
         assert await hear(joins) == user
         kept = await keep(client_of_bytes)
-        await come_and_go(client, redis, joins, 4)
+        await come_and_go(client, joins, 4)
         if lost == "version":
             await client_of_bytes.restore(KEYS.queue.version, 0, kept[KEYS.queue.version.encode()], replace=True)
         else:
@@ -81,6 +78,7 @@ HASHES = {"chats", "stays"}
 NAMES = [name for name in KEYS.queue._fields if name != "changed"]
 
 
+@pytest.mark.given(leave_grace_seconds=4 * UNIT)  # so that rounds are frequent
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("part", ["whole", "one"])
 async def test_a_part_of_the_queue_that_is_lost_closes_nothing_and_is_healed(
