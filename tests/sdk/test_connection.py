@@ -88,11 +88,11 @@ async def test_log_lines_hold_no_names_ids_tokens_or_messages(
     async with Proxy.to(chat_server.http) as proxy, ChatClient(proxy.url, options=options) as through:
         user = await through.register(name)
         with_token = await through.create_user(name)
-        async with through.chat(with_token), through.chat(user) as chat:
+        states: list[ConnectionState] = []
+        async with through.chat(with_token), through.chat(user, on_state=states.append) as chat:
             await chat.send(text)
             proxy.cut()
-            await eventually(lambda: chat.state == "reconnecting")
-            await eventually(lambda: chat.state == "connected")
+            await eventually(lambda: states == ["connected", "reconnecting", "connected"])
             async with through.support_chat(request_of(user), name=support, token=token) as other:
                 await hear_said(other, 0)
     # The server runs in this process as well.
