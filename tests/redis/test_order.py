@@ -90,7 +90,7 @@ def refuse_once(proxy: Proxy, number: int, *errors: str) -> None:
     left = list(errors)
 
     def rewrite(words: Words) -> Words:
-        if left and any(word.startswith(b"said:") for word in words) and words[-3] == b"%d" % number:
+        if left and any(word.startswith(b"said:") for word in words) and b"%d" % number in words[-3:]:
             return answered_with(left.pop(0))
         return words
 
