@@ -376,7 +376,6 @@ class Redis:
             self._away = away
             # While Redis is known to be away nobody is kept waiting for long.
             self._patience = _AWAY_SECONDS if away else self._limits.store_seconds
-            self._refresh_until()
             log.warning("redis_away" if away else "redis_back")
 
     def _on_error(self, connection: Resp, command: Command, error: str) -> None:

