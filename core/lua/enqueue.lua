@@ -5,7 +5,8 @@
 local user = ARGV[1]
 local place = redis.call('ZSCORE', KEYS[1], user)
 if place then
-  if redis.call('HSETNX', KEYS[4], user, ARGV[2]) == 1 then
+  if redis.call('HGET', KEYS[4], user) ~= ARGV[2] then
+    redis.call('HSET', KEYS[4], user, ARGV[2])
     note(user) -- it was lost, and nobody could be shown the user
     publish()
   end

@@ -48,13 +48,11 @@ local function enter(user, place)
   redis.call('HSET', KEYS[5], user, note(user))
 end
 
--- The stays of users, false where there is none, or what is no number.
+-- The stays of users, false where there is none, or what is no number; and as they are stored.
 local function stays_of(users)
-  local stays = redis.call('HMGET', KEYS[5], unpack(users))
-  for index, stay in ipairs(stays) do
-    if stay and not string.match(stay, '^%d+$') then stays[index] = false end
-  end
-  return stays
+  local stored, stays = redis.call('HMGET', KEYS[5], unpack(users)), {}
+  for index, stay in ipairs(stored) do stays[index] = stay and string.match(stay, '^%d+$') and stay or false end
+  return stays, stored
 end
 
 -- Whether a claim is a hold's, of which nobody is told: an agent is about to join, and may be refused.

@@ -12,19 +12,22 @@ for index = 3, #ARGV, 3 do
   times[#times + 1] = ARGV[index]
 end
 local chats = redis.call('HMGET', KEYS[4], unpack(users))
-local stays = stays_of(users)
-local places = redis.call('ZMSCORE', KEYS[1], unpack(users))
+local stays, waits = stays_of(users)
+-- Who has a stay is in the list, unless a part of the one or the other was lost.
+if redis.call('ZCARD', KEYS[1]) ~= redis.call('HLEN', KEYS[5]) then
+  waits = redis.call('ZMSCORE', KEYS[1], unpack(users))
+end
 redis.call('ZADD', KEYS[3], unpack(times))
 for number, user in ipairs(users) do
-  local known, listed, chat, place = chats[number], places[number], ARGV[3 * number + 1], ARGV[3 * number + 2]
+  local known, chat, place = chats[number], ARGV[3 * number + 1], ARGV[3 * number + 2]
   if known ~= chat then redis.call('HSET', KEYS[4], user, chat) end
   if place == '' then
-    if listed or stays[number] then leave(user) end
-  elseif not listed then
+    if waits[number] or stays[number] then leave(user) end
+  elseif not waits[number] then
     -- Who is known and has no stay has an agent, of whom the process has not heard yet.
     if not known or stays[number] then enter(user, place) end
   elseif not stays[number] then
-    enter(user, listed)
+    enter(user, redis.call('ZSCORE', KEYS[1], user) or place)
   elseif known ~= chat then
     note(user) -- nobody could be shown the user
   end
