@@ -1,4 +1,4 @@
-"""Plays the seed's conversation against the running services, and prints each frame as it goes.
+"""Plays a whole conversation against the running services, and prints each frame as it goes.
 
 task up      # in one terminal
 task demo    # in another
@@ -20,7 +20,7 @@ Frame = dict[str, Any]
 
 def main() -> int:
     """Run the command."""
-    arguments = argparse.ArgumentParser(description="Play the seed's conversation and print each frame.")
+    arguments = argparse.ArgumentParser(description="Play a whole conversation and print each frame.")
     host = os.environ.get("LIVE_SUPPORT_HOST", "127.0.0.1")
     chat_port = os.environ.get("LIVE_SUPPORT_CHAT_PORT", "9000")
     subscriber_port = os.environ.get("LIVE_SUPPORT_SUBSCRIBER_PORT", "9001")
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 async def play(chat_server: str, subscriber: str) -> None:
-    """Hold the conversation of the seed's eight steps."""
+    """Hold a conversation in eight steps."""
     step("1) Nika registers")
     nika = await asyncio.to_thread(get_json, f"http://{chat_server}/user/join/Nika")
     show("<-", "Nika", nika)
