@@ -1,12 +1,13 @@
 """What the tests speak with: services in this process, and clients that wait for a frame rather than for a time."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any, NamedTuple, Self
 
 import httpx
@@ -117,11 +118,19 @@ async def http(method: str, url: str, **options: Any) -> httpx.Response:
         return await client.request(method, url, **options)
 
 
+# Below the ports that Linux gives to outgoing connections, and from another place in each process: what one test has
+# found free is not taken by another test's connection, or by a test beside it, before something listens there.
+_PORTS = itertools.cycle(range(10_000, 32_000))
+for _ in range(os.getpid() * 4_001 % 22_000):
+    next(_PORTS)
+
+
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on now, and that this process has not given to another test lately."""
+    for port in _PORTS:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError
 
 
 class Socket:

@@ -1,4 +1,4 @@
-"""The network between a service and Redis, with faults."""
+"""The network in front of a service or of Redis, with faults."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -25,36 +25,30 @@ class _Wire:
         self.keeps = False
         self.kept: list[bytes] = []
         self.loses_reply = False
+        self.commands = hiredis.Reader(notEnoughData=None)
 
     def cut(self) -> None:
         for writer in (self.client, self.server):
             writer.transport.abort()
 
 
-class RedisProxy:
+class Proxy:
     """Passes bytes on, unless a fault says otherwise.
 
     Args:
-        port: of the Redis behind it, on this machine.
+        port: of what is behind it, on this machine.
     """
 
+    scheme = "http"
+
     def __init__(self, port: int) -> None:
-        self._redis_port = port
+        self._port = port
         self._flow = asyncio.Event()
         self._wires: set[_Wire] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._chat_scripts = 0
-        self._scripts = {CHAT_SCRIPT: 0, QUEUE_SCRIPT: 0}
-        self.lose_every: int | None = None
-        """Of every so many scripts of a chat, and of the queue, the answer does not arrive: the connection is cut."""
-        self.lost_replies = 0
         self.answers_to_pass: int | None = None
         """Only so many more answers arrive, though the connections stand; None for all."""
-        self.refuse_every: int | None = None
-        """Of every so many scripts of a chat one is answered with an error, as if Redis were not well for a moment."""
-        self.errors: Sequence[str] = ()
-        """Those errors, in turn."""
-        self.refused = 0
+        self.lost_replies = 0
         self.connections = 0
         """How often somebody connected."""
         self.url = ""
@@ -63,10 +57,10 @@ class RedisProxy:
     @classmethod
     @asynccontextmanager
     async def to(cls, port: int) -> AsyncIterator[Self]:
-        """Listen until the block ends; what connects to `url` reaches the Redis."""
+        """Listen until the block ends; what connects to `url` reaches what is behind it."""
         proxy = cls(port)
         server = await asyncio.start_server(proxy._accept, "127.0.0.1", 0)
-        proxy.url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        proxy.url = f"{cls.scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         try:
             yield proxy
         finally:
@@ -95,7 +89,7 @@ class RedisProxy:
         self._flow.clear()
 
     def keep_requests(self) -> None:
-        """Pass no more requests on over the connections that stand; what Redis sends still arrives. New ones work."""
+        """Pass no more requests on over the connections that stand; answers still arrive. New ones work."""
         for wire in self._wires:
             wire.keeps = True
 
@@ -108,7 +102,6 @@ class RedisProxy:
 
     def heal(self) -> None:
         """Work again."""
-        self.lose_every = self.refuse_every = None
         self._flow.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -117,7 +110,7 @@ class RedisProxy:
         assert task is not None
         self._tasks.add(task)
         try:
-            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._redis_port)
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._port)
         except (OSError, RuntimeError):  # the last one by uvloop, when reset while connecting
             writer.transport.abort()
             self._tasks.discard(task)
@@ -132,34 +125,20 @@ class RedisProxy:
             wire.cut()
 
     async def _requests(self, wire: _Wire, source: asyncio.StreamReader) -> None:
-        commands = hiredis.Reader(notEnoughData=None)
         with suppress(OSError):
             while data := await source.read(65536):
                 await self._flow.wait()
                 if wire.is_silent:
                     continue
-                self._count(wire, data)
-                commands.feed(data)
-                whole = b""
-                while (words := commands.gets()) is not None:
-                    whole += pack(*self._refused(words))
+                passed = self._passed(wire, data)
                 if wire.keeps:
-                    wire.kept.append(whole)
+                    wire.kept.append(passed)
                     continue
-                wire.server.write(whole)
+                wire.server.write(passed)
                 await wire.server.drain()
         while wire.keeps:  # noqa: ASYNC110 - its sender has left, and what it sent is still on its way
             await asyncio.sleep(0.01)
         wire.cut()
-
-    def _refused(self, words: Words) -> Words:
-        if self.refuse_every is None or words[0] != b"EVALSHA" or not any(CHAT_SCRIPT in word for word in words):
-            return words
-        self._chat_scripts += 1
-        if self._chat_scripts % self.refuse_every:
-            return words
-        self.refused += 1
-        return answered_with(self.errors[self.refused % len(self.errors)])
 
     async def _replies(self, wire: _Wire, source: asyncio.StreamReader) -> None:
         with suppress(OSError):
@@ -178,6 +157,53 @@ class RedisProxy:
                 await wire.client.drain()
         if not wire.keeps:
             wire.cut()
+
+    def _passed(self, _: _Wire, data: bytes) -> bytes:
+        """What is to arrive of a request."""
+        return data
+
+
+class RedisProxy(Proxy):
+    """Knows the scripts that pass through, so that some can fail.
+
+    Args:
+        port: of the Redis behind it, on this machine.
+    """
+
+    scheme = "redis"
+
+    def __init__(self, port: int) -> None:
+        self._chat_scripts = 0
+        self._scripts = {CHAT_SCRIPT: 0, QUEUE_SCRIPT: 0}
+        self.lose_every: int | None = None
+        """Of every so many scripts of a chat, and of the queue, the answer does not arrive: the connection is cut."""
+        self.refuse_every: int | None = None
+        """Of every so many scripts of a chat one is answered with an error, as if Redis were not well for a moment."""
+        self.errors: Sequence[str] = ()
+        """Those errors, in turn."""
+        self.refused = 0
+        super().__init__(port)
+
+    def heal(self) -> None:
+        self.lose_every = self.refuse_every = None
+        super().heal()
+
+    def _passed(self, wire: _Wire, data: bytes) -> bytes:
+        self._count(wire, data)
+        wire.commands.feed(data)
+        whole = b""
+        while (words := wire.commands.gets()) is not None:
+            whole += pack(*self._refused(words))
+        return whole
+
+    def _refused(self, words: Words) -> Words:
+        if self.refuse_every is None or words[0] != b"EVALSHA" or not any(CHAT_SCRIPT in word for word in words):
+            return words
+        self._chat_scripts += 1
+        if self._chat_scripts % self.refuse_every:
+            return words
+        self.refused += 1
+        return answered_with(self.errors[self.refused % len(self.errors)])
 
     def _count(self, wire: _Wire, data: bytes) -> None:
         if self.lose_every is None:

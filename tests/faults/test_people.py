@@ -20,7 +20,7 @@ from tests.faults.checker import Bounds
 from tests.faults.conftest import GRACE, SETTINGS
 from tests.faults.history import Abandoned, Gone, Shown, now
 from tests.faults.people import RecordedChat, RecordedJoins, any_of
-from tests.faults.redis_proxy import RedisProxy
+from tests.faults.redis_proxy import Proxy
 from tests.faults.report import Row
 from tests.faults.scenario import SETTLE_SECONDS, Plan, Run, scenario
 from tests.faults.system import System
@@ -152,11 +152,10 @@ async def test_f11c_an_agent_whose_answer_is_lost_gets_in(system: System, rows: 
         run.spawn(run.crowd.attend(user_chat))
         run.expect_users(1)
         request = JoinRequest(participant="User", user_id=user.user_id, chat_id=user.chat_id)
-        async with RedisProxy.to(system.chat_servers[0].service.port) as proxy:
-            url = proxy.url.replace("redis", "http")
+        async with Proxy.to(system.chat_servers[0].service.port) as proxy:
 
             async def lose(_: System) -> None:
-                chat = run.crowd.support_chat(request, "Vika", lambda: url)
+                chat = run.crowd.support_chat(request, "Vika", lambda: proxy.url)
                 proxy.answers_to_pass = 1  # that to the handshake
                 joining = asyncio.create_task(chat.__aenter__())
                 # It has joined all the same: the user is told.
@@ -179,39 +178,39 @@ async def test_f12_users_leave_in_every_way(system: System, rows: list[Row], pla
     what = "users close the tab, are killed" + (", pull the cable" if plan.seconds else "")
     async with (
         scenario(system, rows, "F12", what, plan=plan, bounds=BOUNDS) as run,
-        RedisProxy.to(system.chat_servers[0].service.port) as cable,
+        Proxy.to(system.chat_servers[0].service.port) as cable,
     ):
         chats = []
         for number in range(len(ways)):
             user = await run.crowd.register(f"User {number}")
-            chats.append(await run.crowd.user_chat(user, lambda: cable.url.replace("redis", "http")).__aenter__())
+            chats.append(await run.crowd.user_chat(user, lambda: cable.url).__aenter__())
         await run.until(lambda: run.queue_holds(len(ways)))
         await asyncio.gather(
             *(leave(run, chat, way, cable, extra) for chat, (way, extra) in zip(chats, ways, strict=True))
         )
 
 
-Leaving = Callable[[RecordedChat, RedisProxy], Awaitable[None]]
+Leaving = Callable[[RecordedChat, Proxy], Awaitable[None]]
 
 
-async def close(chat: RecordedChat, _: RedisProxy) -> None:
+async def close(chat: RecordedChat, _: Proxy) -> None:
     """Leave as a browser does whose tab is closed."""
     await chat.aclose()
 
 
-async def die(chat: RecordedChat, _: RedisProxy) -> None:
+async def die(chat: RecordedChat, _: Proxy) -> None:
     """Leave as a browser does that crashes."""
     chat.drop()
     await chat.aclose()
 
 
-async def pull_the_cable(_: RecordedChat, cable: RedisProxy) -> None:
+async def pull_the_cable(_: RecordedChat, cable: Proxy) -> None:
     """Leave without any sign, once the others have left."""
     await asyncio.sleep(UNIT)
     cable.freeze()
 
 
-async def leave(run: Run, chat: RecordedChat, way: Leaving, cable: RedisProxy, extra: float) -> None:
+async def leave(run: Run, chat: RecordedChat, way: Leaving, cable: Proxy, extra: float) -> None:
     """Leave in a way, and wait until the queue has noticed; `extra` is how long a connection may seem to stand."""
     await run.inject(lambda _: way(chat, cable))
     within = GRACE + 1 + extra + SLACK
