@@ -10,15 +10,15 @@ from api.chat import chat
 from api.live_chats import LiveChats
 from api.session import Services
 from api.users import Registrar, create_user, register_no_name, register_user
-from core.auth import AgentAuth
-from core.drain import Drain
-from core.hub import Hub
-from core.join_queue import JoinQueue
-from core.rate import AddressRate
-from core.redis import Redis
-from core.service import build_service
-from core.settings import Settings
-from core.store import ChatStore
+from live_support.agents.auth import AgentAuth
+from live_support.chats.join_queue import JoinQueue
+from live_support.chats.store import ChatStore
+from live_support.rate import AddressRate
+from live_support.redis.client import Redis
+from live_support.redis.hub import Hub
+from live_support.service.app import build_service
+from live_support.service.drain import Drain
+from live_support.settings import Settings
 
 
 def create_app(settings: Settings) -> Litestar:

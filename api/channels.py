@@ -3,7 +3,7 @@
 from litestar_asyncapi import ChannelDefinition, OperationDefinition
 from litestar_asyncapi.spec import Parameter
 
-from core.asyncapi import close_codes, join_channel, message, server
+from live_support.docs_pages.asyncapi import close_codes, join_channel, message, server
 from schemas.examples import REGISTERED_USER
 from schemas.messages import ChatExpired, ChatHistory, ChatMessage, Error, Join, Joined, NewChatMessage
 

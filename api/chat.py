@@ -9,10 +9,10 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from api.session import ChatSession, Services
-from core.auth import AgentAuth
-from core.connection import Connection
-from core.connections import Connections
-from core.settings import Settings
+from live_support.agents.auth import AgentAuth
+from live_support.settings import Settings
+from live_support.websocket.connection import Connection
+from live_support.websocket.connections import Connections
 
 _CHAT_ID = re.compile(r"[0-9a-f]{32}")
 

@@ -12,11 +12,11 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from core.join_queue import JoinQueue, Presence
-from core.logs import short
-from core.store import ChatStore, Snapshot
-from core.tasks import Tasks
-from core.wheel import NEVER, Wheel
+from live_support.chats.join_queue import JoinQueue, Presence
+from live_support.chats.store import ChatStore, Snapshot
+from live_support.logs import short
+from live_support.tasks import Tasks
+from live_support.timing_wheel import NEVER, Wheel
 from schemas.codec import encode, frame_of
 from schemas.errors import CloseCode, Unavailable
 from schemas.messages import ChatExpired, ChatExpiredArgs, SupportJoined, UserJoined

@@ -8,12 +8,12 @@ from itertools import islice
 import structlog
 
 from api.live_chat import LiveChat, Member
-from core.hub import Hub
-from core.join_queue import JoinQueue, Presence
-from core.settings import Settings
-from core.store import ChatStore
-from core.tasks import Tasks, every
-from core.wheel import Wheel
+from live_support.chats.join_queue import JoinQueue, Presence
+from live_support.chats.store import ChatStore
+from live_support.redis.hub import Hub
+from live_support.settings import Settings
+from live_support.tasks import Tasks, every
+from live_support.timing_wheel import Wheel
 from schemas.errors import Unavailable
 from schemas.messages import Participant
 

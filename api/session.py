@@ -7,10 +7,10 @@ from typing import Any, NamedTuple, Protocol
 
 from api.live_chat import LiveChat, expired_frame
 from api.live_chats import LiveChats
-from core.auth import ANYBODY, Agent, close_at_expiry
-from core.join_queue import JoinQueue
-from core.refusal_log import Refusal, refused
-from core.store import STORED, ChatStore, JoinAttempt, Snapshot, Writer, outcome
+from live_support.agents.auth import ANYBODY, Agent, close_at_expiry
+from live_support.chats.join_queue import JoinQueue
+from live_support.chats.store import STORED, ChatStore, JoinAttempt, Snapshot, Writer, outcome
+from live_support.refusal_log import Refusal, refused
 from schemas.codec import (
     HISTORY_BEGIN,
     HISTORY_END,

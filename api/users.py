@@ -16,11 +16,11 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.openapi.spec import Example
 from litestar.params import JSONBody, PathParameter
 
-from core.origin import is_cross_site
-from core.problems import DocumentedOperation, problems
-from core.rate import AddressRate
-from core.refusal_log import Refusal, refused
-from core.store import ChatStore
+from live_support.chats.store import ChatStore
+from live_support.http.origin import is_cross_site
+from live_support.http.problems import DocumentedOperation, problems
+from live_support.rate import AddressRate
+from live_support.refusal_log import Refusal, refused
 from schemas.codec import decode_new_user
 from schemas.errors import InvalidContent, RateLimited
 from schemas.examples import REGISTERED_USER

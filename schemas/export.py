@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def exported() -> dict[str, str]:
     """Make the text of every exported file, by its name."""
-    settings = pkgutil.resolve_name("core.settings:Settings")()
+    settings = pkgutil.resolve_name("live_support.settings:Settings")()
     apps = {key: pkgutil.resolve_name(where)(settings) for key, where in SERVICES.items()}
     asyncapis = {key: _asyncapi(app) for key, app in apps.items()}
     documents = {
@@ -125,7 +125,7 @@ def _asyncapi(app: Any) -> dict[str, Any]:
     document = app.plugins.get("AsyncAPIPlugin").get_asyncapi_schema(app)
     document["info"]["description"] += f"\n\n{_WHOSE_VIEW}"
     document["info"] |= {
-        "contact": {"name": pkgutil.resolve_name("core.docs_pages:PROJECT")},
+        "contact": {"name": pkgutil.resolve_name("live_support.docs_pages.pages:PROJECT")},
         "license": {"name": "MIT"},
         "tags": [{"name": "chat", "description": "What clients speak."}, {"name": "redis", "description": "Inside."}],
     }

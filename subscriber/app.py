@@ -5,14 +5,14 @@ from contextlib import asynccontextmanager
 
 from litestar import Litestar
 
-from core.auth import AgentAuth
-from core.drain import Drain
-from core.hub import Hub
-from core.join_queue import JoinQueue
-from core.redis import Redis
-from core.service import build_service
-from core.settings import Settings
-from core.store import ChatStore
+from live_support.agents.auth import AgentAuth
+from live_support.chats.join_queue import JoinQueue
+from live_support.chats.store import ChatStore
+from live_support.redis.client import Redis
+from live_support.redis.hub import Hub
+from live_support.service.app import build_service
+from live_support.service.drain import Drain
+from live_support.settings import Settings
 from subscriber import channels
 from subscriber.joins import joins
 from subscriber.waiting_view import WaitingView

@@ -3,7 +3,7 @@
 from litestar_asyncapi import ChannelDefinition, MessageDefinition, OperationDefinition
 from litestar_asyncapi.spec import MessageExample
 
-from core.asyncapi import agents_only, close_codes, join_channel, message, server
+from live_support.docs_pages.asyncapi import agents_only, close_codes, join_channel, message, server
 from schemas.errors import CloseCode
 from schemas.examples import CLAIM
 from schemas.json_schema import json_schemas

@@ -9,11 +9,11 @@ import structlog
 from litestar import WebSocket, websocket
 from litestar.di import NamedDependency
 
-from core.auth import AgentAuth, close_at_expiry
-from core.connection import Connection
-from core.connections import Connections
-from core.join_queue import JoinQueue
-from core.settings import Settings
+from live_support.agents.auth import AgentAuth, close_at_expiry
+from live_support.chats.join_queue import JoinQueue
+from live_support.settings import Settings
+from live_support.websocket.connection import Connection
+from live_support.websocket.connections import Connections
 from schemas.codec import decode_claim
 from schemas.errors import AlreadyClaimed, CloseCode, NotAuthenticated, NotWaiting, Unavailable
 from subscriber.waiting_view import WaitingView

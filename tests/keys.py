@@ -1,5 +1,5 @@
 """The names that Redis knows with the default settings."""
 
-from core.keys import Keys
+from live_support.chats.keys import Keys
 
 KEYS = Keys()

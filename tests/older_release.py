@@ -5,7 +5,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from core.keys import QueueKeys
+from live_support.chats.keys import QueueKeys
 from tests.keys import KEYS
 
 _FOLDER = Path(__file__).with_name("redis") / "older_release"

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import hiredis
 
-from core.resp import pack
+from live_support.redis.connection import pack
 
 Words = list[bytes]
 """A command: its name and what belongs to it."""

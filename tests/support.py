@@ -17,8 +17,8 @@ from litestar import Litestar
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from core.service import Server
-from core.settings import Limits, Rate, Settings
+from live_support.service.app import Server
+from live_support.settings import Limits, Rate, Settings
 
 UNIT = float(os.environ.get("LIVE_SUPPORT_TEST_UNIT_MS", "100")) / 1000
 """The tests' unit of time in seconds: every short setting is some of these. A slow machine wants a larger one."""

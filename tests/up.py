@@ -31,7 +31,7 @@ class Up:
         self.log = folder / "up.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "core.cli", "up", *arguments],
+                [sys.executable, "-P", "-m", "live_support.cli.main", "up", *arguments],
                 cwd=folder,
                 env=environment(**{"CHAT_PORT": "0", "SUBSCRIBER_PORT": "0"} | settings),
                 stdout=log,
@@ -81,7 +81,7 @@ class Up:
 def live_support(command: str, folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command that is expected to end by itself."""
     return subprocess.run(
-        [sys.executable, "-P", "-m", "core.cli", command, *arguments],
+        [sys.executable, "-P", "-m", "live_support.cli.main", command, *arguments],
         cwd=folder,
         env=environment(**settings),
         capture_output=True,

@@ -2,7 +2,7 @@
 
 from redis.asyncio import Redis
 
-from core.join_queue import JoinQueue, Waiting
+from live_support.chats.join_queue import JoinQueue, Waiting
 from tests.chats import hex_id
 from tests.keys import KEYS
 

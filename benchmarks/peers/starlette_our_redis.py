@@ -14,11 +14,11 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from core.hub import Hub
-from core.keys import Keys
-from core.redis import Redis
-from core.settings import Limits, Settings
-from core.store import ChatStore, Writer, outcome
+from live_support.chats.keys import Keys
+from live_support.chats.store import ChatStore, Writer, outcome
+from live_support.redis.client import Redis
+from live_support.redis.hub import Hub
+from live_support.settings import Limits, Settings
 from schemas.codec import decode_client_message, encode, frame_of
 from schemas.messages import (
     Join,

@@ -7,7 +7,7 @@ from typing import get_args
 
 import msgspec
 
-from core.settings import PREFIX, Settings
+from live_support.settings import PREFIX, Settings
 from schemas.errors import CloseCode, ErrorCode
 from schemas.examples import MESSAGE_EXAMPLES
 
@@ -67,7 +67,9 @@ def test_links_between_pages_lead_somewhere() -> None:
 
 def test_every_event_of_the_logs_is_documented() -> None:
     sources = [
-        path.read_text("utf-8") for folder in ("api", "core", "subscriber") for path in (ROOT / folder).glob("*.py")
+        path.read_text("utf-8")
+        for folder in ("api", "live_support", "subscriber")
+        for path in (ROOT / folder).rglob("*.py")
     ]
     calls = re.findall(r"log\.(?:info|warning|error|exception)\(([^)]*)", "\n".join(sources))
     events = {event for call in calls for event in re.findall(r'"([a-z]+(?:_[a-z]+)+|stopping)"', call)}

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 import api.app
 import subscriber.app
-from core.settings import Settings
+from live_support.settings import Settings
 from schemas import export
 from schemas.errors import OTHER_CLOSES, CloseCode
 

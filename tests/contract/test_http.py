@@ -9,8 +9,8 @@ from jsonschema import Draft202012Validator
 from litestar import Litestar, get
 
 import api.app
-from core.problems import problems_plugin
-from core.settings import Limits, Rate
+from live_support.http.problems import problems_plugin
+from live_support.settings import Limits, Rate
 from schemas import export
 from tests.support import UNIT, Service, http, make_settings, serve
 

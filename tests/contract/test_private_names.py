@@ -12,9 +12,9 @@ from pkgutil import resolve_name
 import pytest
 from packaging.requirements import Requirement
 
-from core.http_protocol import HttpProtocol
-from core.picows_protocol import PicowsProtocol
-from core.websocket import WebSocketProtocol
+from live_support.http.protocol import HttpProtocol
+from live_support.websocket.picows_protocol import PicowsProtocol
+from live_support.websocket.uvicorn_protocol import WebSocketProtocol
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -66,7 +66,7 @@ OVERRIDDEN = {
 def imports() -> dict[str, set[str]]:
     """What the product imports of the three libraries, by module; only what is not the top of one."""
     found: dict[str, set[str]] = {}
-    for folder in ("api", "core", "subscriber"):
+    for folder in ("api", "live_support", "subscriber"):
         for path in (ROOT / folder).rglob("*.py"):
             pattern = r"^ *from ((?:picows|uvicorn|websockets)[\w.]*) import (.+?)(?: *#.*)?$"
             for module, names in re.findall(pattern, path.read_text("utf-8"), re.MULTILINE):
@@ -86,7 +86,9 @@ def test_an_imported_name_is_there(module: str, name: str) -> None:
 
 @pytest.mark.parametrize("ours", OVERRIDDEN, ids=lambda ours: ours.__name__)
 def test_every_replaced_method_is_listed(ours: type) -> None:
-    theirs = {name for base in ours.__mro__[1:] if not base.__module__.startswith("core.") for name in vars(base)}
+    theirs = {
+        name for base in ours.__mro__[1:] if not base.__module__.startswith("live_support.") for name in vars(base)
+    }
     own = {name for name, value in vars(ours).items() if callable(value) and not name.startswith("__")}
     assert own & theirs - set(vars(object)) == OVERRIDDEN[ours]
 

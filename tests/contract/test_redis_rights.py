@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from core.probe import PLAIN, used_in_scripts
+from live_support.redis.probe import PLAIN, used_in_scripts
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_KEYS = {
@@ -25,8 +25,8 @@ def test_the_documented_rule_has_all_commands_of_the_scripts_and_of_the_code() -
 def test_no_module_sends_a_command_that_the_probe_does_not_know() -> None:
     """Commands on keys that are sent without a script: `run("XRANGE", ...)`, and tuples of `run_all`."""
     sent: set[str] = set()
-    for folder in ("core", "api", "subscriber"):
-        for path in (ROOT / folder).glob("*.py"):
+    for folder in ("live_support", "api", "subscriber"):
+        for path in (ROOT / folder).rglob("*.py"):
             sent |= set(re.findall(r"""(?:\.run\(|submit\(\(|run_all\(\[\()"([A-Z]+)\"""", path.read_text("utf-8")))
     assert sent
     assert sent <= PLAIN

@@ -29,7 +29,7 @@ def main() -> int:
     time.time_ns = lambda: round(_time() * 1e9)
     signal.signal(signal.SIGUSR1, _jump)
     signal.signal(signal.SIGUSR2, _jump)
-    from core.cli import main as live_support
+    from live_support.cli.main import main as live_support
 
     return live_support()
 

@@ -7,7 +7,7 @@ from typing import Self
 
 import hiredis
 
-from core.resp import pack
+from live_support.redis.connection import pack
 from tests.proxy import Words, answered_with
 
 # A script names all its keys, so these tell the scripts of a chat and of the queue apart from everything else.

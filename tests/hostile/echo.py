@@ -10,10 +10,10 @@ import msgspec
 from litestar import Litestar, WebSocket, get, websocket
 from litestar.datastructures import State
 
-from core.connection import Connection
-from core.drain import Drain
-from core.service import Server
-from core.settings import Rate, Settings
+from live_support.service.app import Server
+from live_support.service.drain import Drain
+from live_support.settings import Rate, Settings
+from live_support.websocket.connection import Connection
 
 
 def create_app(settings: Settings) -> Litestar:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.docs_pages import asset_folders
+from live_support.docs_pages.pages import asset_folders
 from tests.support import DEADLINE, Service, http
 
 BUNDLE = "/docs-assets/swagger-ui-bundle.js"
@@ -42,7 +42,7 @@ PATHS = [
             "%00",
             "%2e%2e",
             "..%2f..%2fcore%2fsettings.py",
-            "../../core/settings.py",
+            "../../live_support/settings.py",
             "%2fetc%2fpasswd",
             "/etc/passwd",
             "a" * 300,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 from redis.asyncio import Redis
 
-from core.docs_pages import asset_folders
+from live_support.docs_pages.pages import asset_folders
 from tests.conversation import say, talk_in
 from tests.support import DEADLINE, UNIT, Service, eventually, free_port, is_healthy
 
@@ -56,7 +56,7 @@ async def victim(redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[
     settings = {"REDIS_URL": redis_url, "CHAT_PORT": str(port), "JOIN_RATE": "1000/second"}
     with (tmp_path / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "core.cli", "chat-server"),
+            *(sys.executable, "-P", "-m", "live_support.cli.main", "chat-server"),
             env=env | {f"LIVE_SUPPORT_{name}": value for name, value in settings.items()},
             stdout=log,
             stderr=log,

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from picows.picows import WSProtocol  # type: ignore[attr-defined] # not public, hence missing in the stubs
 
-from core.picows_protocol import _READ_BYTES, DirectTransport, PicowsProtocol
-from core.settings import Limits
-from core.transport import Receiver
+from live_support.settings import Limits
+from live_support.websocket.picows_protocol import _READ_BYTES, DirectTransport, PicowsProtocol
+from live_support.websocket.transport import Receiver
 from tests.hostile import echo
 from tests.hostile.attacks import TEXT, frame
 from tests.support import DEADLINE, Service, replace, serve

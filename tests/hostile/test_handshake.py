@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from core.settings import Network, Rate
+from live_support.settings import Network, Rate
 from tests.support import DEADLINE, Service, User, eventually, http
 
 GOOD = [

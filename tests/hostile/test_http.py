@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.settings import Limits, Network
+from live_support.settings import Limits, Network
 from tests.conversation import say, talk_in
 from tests.support import DEADLINE, UNIT, Service, eventually, http
 

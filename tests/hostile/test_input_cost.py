@@ -19,8 +19,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings, target
 from hypothesis import strategies as st
 
-from core.auth import AgentAuth
-from core.settings import Secret, Settings
+from live_support.agents.auth import AgentAuth
+from live_support.settings import Secret, Settings
 from schemas.codec import decode_claim, decode_client_message, decode_new_user
 from schemas.errors import ChatError, NotAuthenticated
 from schemas.messages import Join, NewChatMessage, SupportJoin

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from core.settings import Limits
+from live_support.settings import Limits
 from tests.hostile import echo
 from tests.support import Socket, replace, serve
 

@@ -40,7 +40,7 @@ async def running(redis_url: str, folder: Path, **settings: str) -> AsyncIterato
     settings = {"REDIS_URL": redis_url, "CHAT_PORT": str(port), **settings}
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "core.cli", "chat-server"),
+            *(sys.executable, "-P", "-m", "live_support.cli.main", "chat-server"),
             env={**os.environ, **{f"LIVE_SUPPORT_{name}": value for name, value in settings.items()}},
             stderr=output,
         )

@@ -239,7 +239,7 @@ def test_the_first_visit_does_not_make_the_document() -> None:
     """Making it takes half a second, in which a process does nothing else."""
     script = """
 import asyncio, httpx, sys, api.app, subscriber.app
-from core.settings import Settings
+from live_support.settings import Settings
 async def visit():
     for create_app in (api.app.create_app, subscriber.app.create_app):
         transport = httpx.ASGITransport(create_app(Settings()))

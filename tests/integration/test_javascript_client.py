@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import api.app
-from core.settings import Settings
+from live_support.settings import Settings
 from tests.support import DEADLINE, Service, User, agent, free_port, serve, support_in_chat
 
 ROOT = Path(__file__).parent.parent.parent

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 import subscriber.app
-from core.settings import Settings
+from live_support.settings import Settings
 from live_support_client import AlreadyClaimed, ChatClient, JoinRequest, JoinsClient, Options
 from tests.keys import KEYS
 from tests.people import Agent, hear_some, waiting_before_a_new_user, waiting_user

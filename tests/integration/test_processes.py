@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from core.settings import Settings
+from live_support.settings import Settings
 from live_support_client import (
     AlreadyClaimed,
     ChatClient,
@@ -92,7 +92,7 @@ class Processes:
     async def _start(self, command: str, port: int) -> Process:
         with self._log.open("ab") as log:
             child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "core.cli", command),
+                *(sys.executable, "-P", "-m", "live_support.cli.main", command),
                 env=self._env | {"LIVE_SUPPORT_CHAT_PORT": str(port), "LIVE_SUPPORT_SUBSCRIBER_PORT": str(port)},
                 stderr=log,
             )

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 import api.app
-from core.settings import Settings
+from live_support.settings import Settings
 from live_support_client import ChatClient, ChatMessage, Joined, NotAcknowledged, Options
 from tests.people import hear, hear_said, request_of
 from tests.proxy import Proxy

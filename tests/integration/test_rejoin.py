@@ -11,9 +11,9 @@ import pytest
 
 import api.app
 import api.live_chats
-from core.hub import Hub
-from core.settings import Settings
-from core.store import ChatStore, JoinAttempt, Snapshot
+from live_support.chats.store import ChatStore, JoinAttempt, Snapshot
+from live_support.redis.hub import Hub
+from live_support.settings import Settings
 from live_support_client import Chat, ChatClient, ChatHistory, ChatMessage, Options, RegisteredUser, StoredMessage
 from tests.people import hear, hear_said, hear_some, request_of, user_in_chat
 from tests.support import UNIT, serve

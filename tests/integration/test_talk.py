@@ -275,7 +275,7 @@ async def test_without_services_it_says_so() -> None:
 
 @pytest.mark.parametrize("closed", ["<&-", "< /dev/null"])
 async def test_without_input_it_ends(closed: str, tmp_path: Path) -> None:
-    command = f"{sys.executable} -P -m core.cli talk {closed}"
+    command = f"{sys.executable} -P -m live_support.cli.main talk {closed}"
     process = await asyncio.create_subprocess_shell(
         command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -286,7 +286,8 @@ async def test_without_input_it_ends(closed: str, tmp_path: Path) -> None:
 
 async def test_without_the_client_the_command_says_what_to_install() -> None:
     script = (
-        "import sys; sys.modules['live_support_client'] = None; from core.cli import main; sys.exit(main(['talk']))"
+        "import sys; sys.modules['live_support_client'] = None; "
+        "from live_support.cli.main import main; sys.exit(main(['talk']))"
     )
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script, cwd=SDK.parent.parent, stderr=asyncio.subprocess.PIPE

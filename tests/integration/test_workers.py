@@ -215,7 +215,7 @@ class Alone:
         settings = {"REDIS_URL": redis_url, "CHAT_PORT": str(port), "SUBSCRIBER_PORT": str(port)}
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "core.cli", command, *arguments, "--say-when-ready"],
+                [sys.executable, "-P", "-m", "live_support.cli.main", command, *arguments, "--say-when-ready"],
                 env=environment(**settings),
                 stdout=subprocess.PIPE,
                 stderr=output,

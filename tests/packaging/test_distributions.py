@@ -18,7 +18,7 @@ from tests.up import environment, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 SERVER, CLIENT = "live_support-", "live_support_client-"
-FOREIGN = ("api", "core", "schemas", "subscriber")
+FOREIGN = ("api", "live_support", "schemas", "subscriber")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -60,7 +60,7 @@ def test_a_wheel_holds_its_packages_and_nothing_else(built: Path) -> None:
     tops = {name: {file.partition("/")[0] for file in files_of(wheel(built, name))} for name in (SERVER, CLIENT)}
     for name in tops:
         tops[name] = {top for top in tops[name] if not top.endswith(".dist-info")}
-    assert tops == {SERVER: {"api", "core", "schemas", "subscriber"}, CLIENT: {"live_support_client"}}
+    assert tops == {SERVER: {"api", "live_support", "schemas", "subscriber"}, CLIENT: {"live_support_client"}}
 
 
 def test_the_source_holds_what_its_tests_need(built: Path) -> None:

@@ -1,14 +1,14 @@
-"""Fixtures: the parts of `core` that talk to Redis."""
+"""Fixtures: the parts of `live_support` that talk to Redis."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis as Client
 
-from core.join_queue import JoinQueue
-from core.redis import Redis
-from core.settings import Settings
-from core.store import ChatStore
+from live_support.chats.join_queue import JoinQueue
+from live_support.chats.store import ChatStore
+from live_support.redis.client import Redis
+from live_support.settings import Settings
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import hypothesis
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from redis.asyncio import Redis as Client
 
-from core.join_queue import JoinQueue
-from core.redis import Redis
-from core.store import ChatStore
+from live_support.chats.join_queue import JoinQueue
+from live_support.chats.store import ChatStore
+from live_support.redis.client import Redis
 from tests.keys import KEYS
 from tests.support import make_settings
 

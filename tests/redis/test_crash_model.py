@@ -12,8 +12,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from core.join_queue import Overdue, Presence
-from core.store import Snapshot
+from live_support.chats.join_queue import Overdue, Presence
+from live_support.chats.store import Snapshot
 from schemas.errors import AlreadyClaimed, ChatGone, NotWaiting
 from schemas.messages import Participant
 from tests.chats import Chat, hex_id

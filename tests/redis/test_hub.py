@@ -8,11 +8,11 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-import core.hub
-import core.redis
-from core.hub import Hub
-from core.redis import Redis as CoreRedis
-from core.settings import Limits, Settings
+import live_support.redis.client
+import live_support.redis.hub
+from live_support.redis.client import Redis as CoreRedis
+from live_support.redis.hub import Hub
+from live_support.settings import Limits, Settings
 from schemas.errors import Unavailable
 from tests.proxy import Proxy, Words, answered_with
 from tests.support import UNIT, eventually, make_settings, replace
@@ -76,7 +76,7 @@ async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
 async def far_hub(proxy: Proxy, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
     """A hub behind the proxy, which finds out in a few units that a connection is dead."""
     for name, units in {"_CONNECT_SECONDS": 5, "_PING_SECONDS": 1, "_SILENCE_SECONDS": 5}.items():
-        monkeypatch.setattr(core.redis, name, units * UNIT)
+        monkeypatch.setattr(live_support.redis.client, name, units * UNIT)
     async with running(replace(settings, redis_url=proxy.url)) as hub:
         await eventually(lambda: hub.listening)
         yield hub
@@ -273,8 +273,8 @@ async def test_a_refused_end_of_a_subscription_is_tried_again(
 async def test_thousands_of_refused_subscriptions_are_not_tried_all_at_once(
     far_hub: Hub, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.hub, "_AGAIN_AT_ONCE", 10)
-    monkeypatch.setattr(core.hub, "_FIRST_PAUSE_SECONDS", 2 * UNIT)
+    monkeypatch.setattr(live_support.redis.hub, "_AGAIN_AT_ONCE", 10)
+    monkeypatch.setattr(live_support.redis.hub, "_FIRST_PAUSE_SECONDS", 2 * UNIT)
     refusing = proxy.rewrite = Refusing("subscribe", ERRORS[0])
     channels = [f"{CHANNEL}{number}" for number in range(30)]
     for channel in channels:

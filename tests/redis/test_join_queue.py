@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from core.join_queue import JoinQueue
-from core.redis import Redis as CoreRedis
-from core.settings import Limits, Settings
-from core.store import ChatStore
+from live_support.chats.join_queue import JoinQueue
+from live_support.chats.store import ChatStore
+from live_support.redis.client import Redis as CoreRedis
+from live_support.settings import Limits, Settings
 from schemas.errors import AlreadyClaimed, NotWaiting, Unavailable
 from tests.chats import Chat
 from tests.keys import KEYS

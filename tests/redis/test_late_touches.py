@@ -8,11 +8,11 @@ import pytest
 from redis.asyncio import Redis
 
 from api.live_chats import LiveChats
-from core.hub import Hub
-from core.join_queue import JoinQueue
-from core.redis import Redis as CoreRedis
-from core.settings import Settings
-from core.store import ChatStore
+from live_support.chats.join_queue import JoinQueue
+from live_support.chats.store import ChatStore
+from live_support.redis.client import Redis as CoreRedis
+from live_support.redis.hub import Hub
+from live_support.settings import Settings
 from tests import older_release
 from tests.chats import Chat
 from tests.keys import KEYS

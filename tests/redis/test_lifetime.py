@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from redis.asyncio import Redis as Client
 
-from core.redis import Redis
-from core.settings import Settings
-from core.store import ChatStore
+from live_support.chats.store import ChatStore
+from live_support.redis.client import Redis
+from live_support.settings import Settings
 from schemas.errors import ChatGone
 from tests.chats import Chat
 from tests.keys import KEYS

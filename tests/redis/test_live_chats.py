@@ -8,14 +8,14 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-import core.join_queue
+import live_support.chats.join_queue
 from api.live_chat import LiveChat
 from api.live_chats import LiveChats
-from core.hub import Hub
-from core.join_queue import JoinQueue, Presence
-from core.redis import Redis as CoreRedis
-from core.settings import Settings
-from core.store import ChatStore
+from live_support.chats.join_queue import JoinQueue, Presence
+from live_support.chats.store import ChatStore
+from live_support.redis.client import Redis as CoreRedis
+from live_support.redis.hub import Hub
+from live_support.settings import Settings
 from schemas.errors import CloseCode
 from tests.chats import Chat
 from tests.keys import KEYS
@@ -86,7 +86,7 @@ async def waiting_in(chats: LiveChats, chat: Chat, queue: JoinQueue) -> AsyncIte
 async def test_a_round_does_not_bring_back_whose_chat_ends_in_the_middle_of_it(
     chats: LiveChats, store: ChatStore, queue: JoinQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.join_queue, "_TOUCH_AT_ONCE", 1)
+    monkeypatch.setattr(live_support.chats.join_queue, "_TOUCH_AT_ONCE", 1)
     first, second = await Chat.open(store, 1), await Chat.open(store, 2)
     async with waiting_in(chats, first, queue), waiting_in(chats, second, queue) as ending:
         touching = asyncio.create_task(chats._touch())

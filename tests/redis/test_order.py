@@ -9,12 +9,12 @@ import msgspec
 import pytest
 from redis.asyncio import Redis as Client
 
-import core.redis
-from core.join_queue import JoinQueue, Presence
-from core.rate import AddressRate
-from core.redis import Redis
-from core.settings import Limits, Rate, Settings
-from core.store import ChatStore, outcome
+import live_support.redis.client
+from live_support.chats.join_queue import JoinQueue, Presence
+from live_support.chats.store import ChatStore, outcome
+from live_support.rate import AddressRate
+from live_support.redis.client import Redis
+from live_support.settings import Limits, Rate, Settings
 from schemas.errors import Unavailable
 from tests.chats import Chat, hex_id
 from tests.keys import KEYS
@@ -175,9 +175,9 @@ DEADLINE_SECONDS = 3 * UNIT
 @pytest.fixture
 async def hasty(proxy: Proxy, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Redis]:
     """A Redis that soon gives up, first what it has sent, then the connection."""
-    monkeypatch.setattr(core.redis, "_AWAY_SECONDS", DEADLINE_SECONDS)
-    monkeypatch.setattr(core.redis, "_PING_SECONDS", UNIT)
-    monkeypatch.setattr(core.redis, "_SILENCE_SECONDS", 6 * UNIT)
+    monkeypatch.setattr(live_support.redis.client, "_AWAY_SECONDS", DEADLINE_SECONDS)
+    monkeypatch.setattr(live_support.redis.client, "_PING_SECONDS", UNIT)
+    monkeypatch.setattr(live_support.redis.client, "_SILENCE_SECONDS", 6 * UNIT)
     redis = Redis(replace(settings, redis_url=proxy.url, limits=Limits(store_seconds=DEADLINE_SECONDS)))
     yield redis
     await redis.close()
@@ -224,8 +224,8 @@ async def test_what_was_refused_is_not_stored_when_it_arrives_after_all(
 async def test_what_a_new_connection_has_stored_is_not_stored_again_by_the_old_one(
     proxy: Proxy, settings: Settings, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.redis, "_PING_SECONDS", UNIT)
-    monkeypatch.setattr(core.redis, "_SILENCE_SECONDS", 3 * UNIT)
+    monkeypatch.setattr(live_support.redis.client, "_PING_SECONDS", UNIT)
+    monkeypatch.setattr(live_support.redis.client, "_SILENCE_SECONDS", 3 * UNIT)
     redis = Redis(replace(settings, redis_url=proxy.url, limits=Limits(store_seconds=DEADLINE)))
     chat = await Chat.open(ChatStore(redis, settings))
     sender = Sender(chat)

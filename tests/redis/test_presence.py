@@ -3,10 +3,10 @@
 import pytest
 from redis.asyncio import Redis
 
-from core.join_queue import JoinQueue, Presence
-from core.redis import Redis as CoreRedis
-from core.settings import Settings
-from core.store import ChatStore
+from live_support.chats.join_queue import JoinQueue, Presence
+from live_support.chats.store import ChatStore
+from live_support.redis.client import Redis as CoreRedis
+from live_support.settings import Settings
 from schemas.errors import AlreadyClaimed, NotWaiting
 from tests.chats import Chat
 from tests.keys import KEYS

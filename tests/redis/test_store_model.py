@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 from msgspec import UNSET
 
-from core.keys import ChatKeys
-from core.settings import Limits
-from core.store import Snapshot
+from live_support.chats.keys import ChatKeys
+from live_support.chats.store import Snapshot
+from live_support.settings import Limits
 from schemas.codec import encode
 from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, Forbidden, InvalidFrame, Unavailable
 from schemas.messages import Participant, StoredMessage

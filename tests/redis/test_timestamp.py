@@ -11,7 +11,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END = 2250
 """Later, Lua's numbers, which are doubles, no longer tell one microsecond from the next."""
 SCRIPT = (
-    (files("core") / "lua/timestamp.lua").read_text("utf-8")
+    (files("live_support.chats") / "lua/timestamp.lua").read_text("utf-8")
     + """
 local stamps = {}
 for index, us in ipairs(ARGV) do stamps[index] = timestamp(tonumber(us)) end

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from core.settings import PREFIX, Rate
+from live_support.settings import PREFIX, Rate
 from live_support_client import ChatClient, ChatMessage, Options
 from load_generator.agents import Agents
 from load_generator.conversation import Conversation

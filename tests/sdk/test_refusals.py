@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from api.app import create_app
-from core.settings import Limits, Rate, Settings
+from live_support.settings import Limits, Rate, Settings
 from live_support_client import (
     ChatClient,
     ChatFull,

@@ -4,7 +4,7 @@ from asyncio import BaseTransport
 
 import pytest
 
-from core.address import Census, network
+from live_support.addresses import Census, network
 
 
 class Transport(BaseTransport):

@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.agent_keys import load_keys, load_public_keys
-from core.agent_secret import UnusableKey, load
-from core.auth import AgentAuth
-from core.settings import PREFIX, Secret, Settings, SettingsError
+from live_support.agents.auth import AgentAuth
+from live_support.agents.keys import load_keys, load_public_keys
+from live_support.agents.secret import UnusableKey, load
+from live_support.settings import PREFIX, Secret, Settings, SettingsError
 from schemas.errors import NotAuthenticated
 from tests.provider import ALGORITHMS, ED25519, P256, PRIVATE, RSA, jwk, jwks, pem, public
 from tests.tokens import SECRET, make_token

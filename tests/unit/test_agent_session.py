@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from core.join_queue import JoinQueue
+from live_support.chats.join_queue import JoinQueue
 from schemas.errors import AlreadyClaimed, NotWaiting, Unavailable
 from subscriber.joins import AgentSession
 from tests.chats import hex_id

@@ -6,9 +6,9 @@ from typing import Any
 from litestar.exceptions import WebSocketDisconnect
 from structlog.testing import capture_logs
 
-from core.connection import Connection
-from core.connections import Connections
-from core.settings import Settings
+from live_support.settings import Settings
+from live_support.websocket.connection import Connection
+from live_support.websocket.connections import Connections
 
 
 class GonePeer:

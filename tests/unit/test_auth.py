@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.auth import Agent, AgentAuth, NoAgent
-from core.refusal_log import Refusal
-from core.settings import Secret, Settings
+from live_support.agents.auth import Agent, AgentAuth, NoAgent
+from live_support.refusal_log import Refusal
+from live_support.settings import Secret, Settings
 from schemas.errors import NotAuthenticated
 from tests.provider import RSA, jwk, jwks, pem
 from tests.tokens import OTHER_SECRET, SECRET, make_token

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from litestar import WebSocket
 
-from core.connection import Connection
-from core.connections import TICK_SECONDS, Connections
-from core.picows_protocol import DIRECT
-from core.settings import Limits, Rate, Settings
-from core.transport import Receiver
-from core.wheel import NEVER
+from live_support.settings import Limits, Rate, Settings
+from live_support.timing_wheel import NEVER
+from live_support.websocket.connection import Connection
+from live_support.websocket.connections import TICK_SECONDS, Connections
+from live_support.websocket.picows_protocol import DIRECT
+from live_support.websocket.transport import Receiver
 from schemas.errors import CloseCode, Forbidden, InvalidFrame
 from tests.support import DEADLINE, eventually
 

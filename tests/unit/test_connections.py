@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from core.connections import TICK_SECONDS, Connections
-from core.wheel import NEVER
+from live_support.timing_wheel import NEVER
+from live_support.websocket.connections import TICK_SECONDS, Connections
 from schemas.errors import CloseCode
 from tests.support import eventually
 

@@ -5,10 +5,10 @@ from typing import Any, cast
 import pytest
 from uvicorn.server import ServerState
 
-from core.picows_protocol import DirectTransport
-from core.settings import Limits
-from core.transport import Receiver
-from core.wheel import NEVER
+from live_support.settings import Limits
+from live_support.timing_wheel import NEVER
+from live_support.websocket.picows_protocol import DirectTransport
+from live_support.websocket.transport import Receiver
 
 PING_SECONDS, PONG_SECONDS = 20.0, 10.0
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.rate import Bucket, Buckets
-from core.settings import Rate
+from live_support.rate import Bucket, Buckets
+from live_support.settings import Rate
 
 PERIODS = {"second": 1, "minute": 60, "hour": 3600}
 STEPS = 4

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from core.redis_address import Address, AddressError
-from core.settings import Settings, SettingsError
+from live_support.redis.address import Address, AddressError
+from live_support.settings import Settings, SettingsError
 
 HELLO = ["HELLO", "3"]
 

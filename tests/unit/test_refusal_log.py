@@ -6,7 +6,7 @@ from pathlib import Path
 
 from structlog.testing import capture_logs
 
-from core.refusal_log import Refusal, RefusalLog
+from live_support.refusal_log import Refusal, RefusalLog
 from schemas.errors import CloseCode
 from tests.support import UNIT, eventually
 

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from core import settings_table
-from core.settings import PREFIX, Settings, SettingsError
+from live_support.cli import settings_table
+from live_support.settings import PREFIX, Settings, SettingsError
 from tests.provider import ED25519, pem
 from tests.tokens import SECRET
 

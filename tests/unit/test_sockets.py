@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from core.sockets import PortRefused, open_sockets
+from live_support.service.sockets import PortRefused, open_sockets
 
 needs_ipv6 = pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
 pytestmark = needs_ipv6

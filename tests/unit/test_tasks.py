@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from structlog.testing import capture_logs
 
-from core.tasks import every
+from live_support.tasks import every
 from schemas.errors import Unavailable
 from tests.support import eventually
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from core.turns import Turns
+from live_support.turns import Turns
 
 
 class Reading:

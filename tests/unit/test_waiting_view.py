@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.join_queue import JoinQueue, Waiting, WaitingList
+from live_support.chats.join_queue import JoinQueue, Waiting, WaitingList
 from schemas.errors import Unavailable
 from subscriber.waiting_view import Feed, WaitingView
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.web_address import parse_address, parse_origin
+from live_support.web_address import parse_address, parse_origin
 from tests.unit.test_settings import refusal
 
 SAME = {

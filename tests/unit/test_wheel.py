@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from core.wheel import NEVER, Wheel
+from live_support.timing_wheel import NEVER, Wheel
 from tests.support import eventually
 
 TICK_SECONDS = 0.05

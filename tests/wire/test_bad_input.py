@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from api.app import create_app
-from core.settings import Limits, Settings
+from live_support.settings import Limits, Settings
 from tests.conversation import Talk, refusal, say, talk_in
 from tests.support import UNIT, Frame, Service, Socket, User, error_code, replace, serve, user_in_chat
 

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from core.settings import Limits, Rate
+from live_support.settings import Limits, Rate
 from tests.hostile.test_http import SECONDS, Peer
 from tests.support import Service, http
 

@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from api.app import create_app
-from core.settings import Settings
+from live_support.settings import Settings
 from tests.conversation import refusal, say, shown_next, talk_in
 from tests.keys import KEYS
 from tests.support import (

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 import pytest
 from redis.asyncio import Redis
 
-from core.settings import Limits
+from live_support.settings import Limits
 from tests.conversation import say
 from tests.keys import KEYS
 from tests.support import Service, Socket, User, error_code, eventually, user_in_chat

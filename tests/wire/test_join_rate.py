@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from core.settings import Rate
+from live_support.settings import Rate
 from tests.conversation import talk_in
 from tests.support import Service, User, error_code, user_in_chat
 

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 import api.app
-from core.settings import Limits, Settings
+from live_support.settings import Limits, Settings
 from tests.proxy import Proxy
 from tests.support import UNIT, Service, error_code, eventually, is_healthy, replace, serve, user_in_chat
 

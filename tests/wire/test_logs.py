@@ -52,7 +52,7 @@ async def running(redis_url: str, tmp_path: Path, **more: str) -> AsyncIterator[
     log = tmp_path / "up.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "core.cli", "up"),
+            *(sys.executable, "-P", "-m", "live_support.cli.main", "up"),
             env=env | {f"LIVE_SUPPORT_{name}": value for name, value in settings.items()},
             stdout=output,
             stderr=output,

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 import api.app
-from core.settings import Limits, Settings
+from live_support.settings import Limits, Settings
 from tests.conversation import Talk, say, talk_in
 from tests.keys import KEYS
 from tests.proxy import Proxy

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from core.settings import Rate
+from live_support.settings import Rate
 from tests.conversation import refusal, say, talk_in
 from tests.support import Service, error_code
 

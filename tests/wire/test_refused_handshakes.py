@@ -10,11 +10,11 @@ from litestar import Litestar, WebSocket, websocket
 from litestar.exceptions import PermissionDeniedException
 from websockets.exceptions import InvalidStatus
 
-from core.drain import Drain
-from core.hub import Hub
-from core.redis import Redis
-from core.service import build_service
-from core.settings import Settings
+from live_support.redis.client import Redis
+from live_support.redis.hub import Hub
+from live_support.service.app import build_service
+from live_support.service.drain import Drain
+from live_support.settings import Settings
 from schemas.errors import RateLimited, Unavailable
 from tests.support import Service, Socket, User, make_settings, serve
 

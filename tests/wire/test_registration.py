@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from core.settings import Rate
+from live_support.settings import Rate
 from tests.support import Service, http
 
 shared = pytest.mark.asyncio(loop_scope="module")

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import pytest
 
 import api.app
-from core.settings import Settings
+from live_support.settings import Settings
 from tests.support import Frame, Service, Socket, User, serve, support_in_chat, user_in_chat
 
 RATE = 500

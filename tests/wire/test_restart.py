@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 
 import api.app
 import subscriber.app
-from core.settings import Settings
+from live_support.settings import Settings
 from tests.conversation import say, talk_in
 from tests.support import agent, serve
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.exceptions import ConnectionClosedError
 
-from core.connection import Connection
-from core.settings import Limits
+from live_support.settings import Limits
+from live_support.websocket.connection import Connection
 from schemas.errors import CloseCode
 from tests.conversation import Talk, say, talk_in
 from tests.support import DEADLINE, UNIT, Service, Socket, contents

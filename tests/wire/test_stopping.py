@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import api.app
 from api.live_chat import LiveChat
-from core.settings import Limits, Settings
+from live_support.settings import Limits, Settings
 from tests.conversation import say, talk_in
 from tests.proxy import Proxy
 from tests.support import (
@@ -198,7 +198,7 @@ async def process(command: str, folder: Path, **settings: str) -> AsyncIterator[
     given = {"CHAT_PORT": str(port), "SUBSCRIBER_PORT": str(port), "JOIN_RATE": "10000/second"} | settings
     with log.open("ab") as file:
         child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "core.cli", command),
+            *(sys.executable, "-P", "-m", "live_support.cli.main", command),
             env=inherited | {f"LIVE_SUPPORT_{name}": value for name, value in given.items()},
             stderr=file,
         )

@@ -1,0 +1,243 @@
+"""Who is an agent: the tokens (JWT, RFC 7519) that a handshake shows (PROTOCOL section 6)."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from math import inf, isnan
+from typing import Any, NamedTuple, Self, TypeGuard
+
+import jwt
+from jwt.exceptions import InvalidSubjectError
+from litestar.connection import ASGIConnection
+
+from live_support import subprotocol
+from live_support.agents.keys import Key, load_keys
+from live_support.refusal_log import Refusal, refused
+from live_support.settings import PREFIX, Settings, SettingsError
+from schemas.errors import CloseCode, InvalidContent, NotAuthenticated
+from schemas.text import clean_name
+
+_TOKEN_CHARACTERS = 8192
+_SUBJECT_CHARACTERS = 255
+# For `nbf` only: an issuer's clock may be ahead of ours. A token ends when it says so.
+_CLOCK_SECONDS = 30
+# The year 2100. An `exp` beyond it is no plan but a slip, such as milliseconds.
+_LATEST_END = 4_102_444_800
+# What PyJWT lets through of `json` and `base64` on hostile tokens, besides its own errors.
+_DECODE_ERRORS = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
+_REFUSALS: dict[type[Exception], Refusal] = {
+    jwt.InvalidSignatureError: Refusal.TOKEN_SIGNATURE,
+    jwt.InvalidAlgorithmError: Refusal.TOKEN_ALGORITHM,
+    jwt.InvalidAudienceError: Refusal.TOKEN_AUDIENCE,
+    jwt.MissingRequiredClaimError: Refusal.TOKEN_AUDIENCE,
+    InvalidSubjectError: Refusal.TOKEN_SUBJECT,
+}
+
+
+class NoAgent(NotAuthenticated):
+    """Raised when a token makes its bearer no agent."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+
+class Agent(NamedTuple):
+    """Who a connection's token says is there."""
+
+    id: str
+    """A hash of the token's `sub`: Redis and the logs need not know more. Empty where no token is needed."""
+    name: str | None
+    """The token's `name`, which goes before the one that a `Join` gives."""
+    expires_at: float
+    """When the token ends, in seconds of POSIX time."""
+
+    def claim_id(self, connection_id: str) -> str:
+        """Name what this agent claims over a connection; `hold.lua` reads the agent out of it."""
+        return f"{self.id}:{connection_id}"
+
+
+ANYBODY = Agent(id="", name=None, expires_at=inf)
+"""The agent of a service that asks for no token."""
+
+
+class AgentAuth:
+    """Tells agents by their tokens.
+
+    Args:
+        keys: by the `kid` that a token names; empty lets everybody be an agent.
+        audience: what a token's `aud` must contain; without one, a token that has an `aud` is for somebody else.
+        scope_claim: names the claim that says what a token's bearer may do.
+        scope: the word in it that makes an agent.
+    """
+
+    def __init__(self, keys: Mapping[str | None, Key], *, audience: str | None, scope_claim: str, scope: str) -> None:
+        self._keys = keys
+        self._audience = audience
+        self._scope_claim = scope_claim
+        self._scope = scope
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Read the keys that the settings name; without one, no token is asked for.
+
+        Raises:
+            UnusableKey: one cannot be used.
+        """
+        return cls(
+            load_keys(settings.agent_jwt_key, settings.agent_jwt_secret),
+            audience=settings.agent_jwt_audience,
+            scope_claim=settings.agent_jwt_scope_claim,
+            scope=settings.agent_jwt_scope,
+        )
+
+    def agent_of(self, socket: ASGIConnection[Any, Any, Any, Any]) -> Agent:
+        """Tell who connects, by the handshake's `Authorization` header or subprotocol.
+
+        Raises:
+            NotAuthenticated: there is no token, or it does not make an agent now.
+        """
+        if not self._keys:
+            return ANYBODY
+        try:
+            return self.agent(_token_of(socket))
+        except NoAgent as error:
+            refused(error.refusal)
+            raise
+
+    def agent(self, token: str) -> Agent:
+        """Check a token.
+
+        Raises:
+            NoAgent: it does not make its bearer an agent now.
+        """
+        if len(token) > _TOKEN_CHARACTERS:
+            raise NoAgent(Refusal.TOKEN_MALFORMED)
+        try:
+            key = self._key_for(token)
+            claims = jwt.decode(
+                token,
+                key.value,
+                algorithms=[key.algorithm],
+                audience=self._audience,
+                # `exp` and `nbf` are looked at here: PyJWT would take texts for them.
+                options={"verify_exp": False, "verify_nbf": False, "verify_iat": False},
+            )
+        except _DECODE_ERRORS as error:
+            raise NoAgent(_REFUSALS.get(type(error), Refusal.TOKEN_MALFORMED)) from None
+        end = _valid_until(claims, time.time())
+        if not self._has_scope(claims):
+            raise NoAgent(Refusal.TOKEN_SCOPE)
+        return Agent(id=_agent_id(claims.get("sub")), name=_name(claims.get("name")), expires_at=end)
+
+    def _key_for(self, token: str) -> Key:
+        if None in self._keys:  # then it is the only one
+            return self._keys[None]
+        kid = jwt.get_unverified_header(token).get("kid")
+        if kid is None and len(self._keys) == 1:
+            kid = next(iter(self._keys))
+        if not isinstance(kid, str) or kid not in self._keys:
+            raise NoAgent(Refusal.TOKEN_KID)
+        return self._keys[kid]
+
+    def _has_scope(self, claims: Mapping[str, Any]) -> bool:
+        given = claims.get(self._scope_claim)
+        words = given.split() if isinstance(given, str) else given
+        return isinstance(words, list) and self._scope in words
+
+
+def _valid_until(claims: Mapping[str, Any], now: float) -> float:
+    """Return when a token ends, which is valid now."""
+    end, start = claims.get("exp"), claims.get("nbf", 0)
+    if not _is_number(end):
+        raise NoAgent(Refusal.TOKEN_EXP)
+    if end > _LATEST_END:
+        raise NoAgent(Refusal.TOKEN_EXP_TOO_FAR)
+    if end <= now:
+        raise NoAgent(Refusal.TOKEN_EXPIRED)
+    if not _is_number(start) or start > now + _CLOCK_SECONDS:
+        raise NoAgent(Refusal.TOKEN_NOT_YET_VALID)
+    return float(end)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and not (isinstance(value, float) and isnan(value))
+    )
+
+
+def _agent_id(subject: object) -> str:
+    if not isinstance(subject, str) or not 1 <= len(subject) <= _SUBJECT_CHARACTERS:
+        raise NoAgent(Refusal.TOKEN_SUBJECT)
+    try:
+        return sha256(subject.encode()).hexdigest()[:32]
+    except UnicodeEncodeError:
+        raise NoAgent(Refusal.TOKEN_SUBJECT) from None
+
+
+def _name(name: object) -> str | None:
+    """Take the name of a token; one that is none here is passed over."""
+    try:
+        return clean_name(name) if isinstance(name, str) else None
+    except InvalidContent:
+        return None
+
+
+def _token_of(socket: ASGIConnection[Any, Any, Any, Any]) -> str:
+    scheme, _, token = socket.headers.get("authorization", "").partition(" ")
+    given = [token.strip()] if scheme.lower() == "bearer" else subprotocol.tokens(socket)
+    if not given or not given[0]:
+        raise NoAgent(Refusal.TOKEN_MISSING)
+    if len(given) > 1:
+        raise NoAgent(Refusal.TOKEN_NOT_ALONE)
+    return given[0]
+
+
+def close_at_expiry(agent: Agent, close: Callable[[CloseCode], None]) -> Callable[[], None]:
+    """Let a connection close when its agent's token ends; returns what calls that off."""
+    if agent is ANYBODY:
+        return lambda: None
+
+    def end() -> None:
+        refused(Refusal.TOKEN_ENDED)
+        close(CloseCode.NOT_AUTHENTICATED)
+
+    seconds = max(0.0, agent.expires_at - time.time())
+    return asyncio.get_running_loop().call_later(seconds, end).cancel
+
+
+def make_token(settings: Settings, *, name: str, subject: str, minutes: int) -> str:
+    """Make a token that these settings take for an agent's, to try things out with.
+
+    Raises:
+        SettingsError: there is no secret to sign it with, or the name is none.
+    """
+    if settings.agent_jwt_key is not None:
+        raise SettingsError(
+            f"{PREFIX}AGENT_JWT_KEY: holds public keys, which sign nothing; your identity provider makes the tokens"
+        )
+    if settings.agent_jwt_secret is None:
+        raise SettingsError(f"{PREFIX}AGENT_JWT_SECRET: not set, so agents need no token")
+    try:
+        name = clean_name(name)
+    except InvalidContent as error:
+        raise SettingsError(f"--name: {error}") from None
+    try:
+        _agent_id(subject)
+    except NoAgent:
+        raise SettingsError(f"--sub: it has 1..{_SUBJECT_CHARACTERS} characters.") from None
+    scope = settings.agent_jwt_scope
+    claims = {
+        "sub": subject,
+        "name": name,
+        "exp": int(time.time()) + 60 * minutes,
+        # A word with a space in it only fits into a list.
+        settings.agent_jwt_scope_claim: [scope] if " " in scope else scope,
+    }
+    if settings.agent_jwt_audience is not None:
+        claims["aud"] = settings.agent_jwt_audience
+    (key,) = load_keys(None, settings.agent_jwt_secret).values()
+    return jwt.encode(claims, key.value, algorithm=key.algorithm)

@@ -1,0 +1,325 @@
+"""ChatStore: what Redis holds of the chats. One script per operation; the log is the truth."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from hashlib import sha256
+from typing import Literal, NamedTuple
+
+from msgspec import Struct
+
+from live_support.chats.keys import Keys, said_field
+from live_support.redis.client import Redis
+from live_support.redis.connection import OnReply
+from live_support.settings import Settings
+from live_support.turns import Turns
+from schemas.codec import encode
+from schemas.errors import (
+    AlreadyClaimed,
+    ChatFull,
+    ChatGone,
+    CloseCode,
+    Forbidden,
+    InvalidFrame,
+    RateLimited,
+    Unavailable,
+)
+from schemas.messages import Participant
+
+# Redis cuts a connection with subscriptions when more than 32 MB of replies wait on it, and a few tabs that join a full
+# chat at once would be enough. So a long log comes in pieces, not too many at a time in all. One chat has one at a
+# time, however many join it; and whoever has missed something does not wait for those who join.
+_WHOLE_LOG_BYTES = 16 * 1024
+_PIECE_ENTRIES = 100
+_PIECE_BYTES = 128 * 1024
+"""About as much of a history waits for one peer."""
+_JOINS_AT_ONCE = 6
+_REPAIRS_AT_ONCE = 4
+
+STORED = b"stored"
+"""What the script says of a message that is stored."""
+
+_Outcome = Literal[b"gone", b"forbidden", b"claimed", b"unnamed", b"crowded", b"limited", b"first", b"again"]
+
+
+class Entry(NamedTuple):
+    """One entry of a chat's log.
+
+    `kind` is the `type` of the message that participants get and `body` its encoded args, but for "Replaced",
+    whose body names a connection that is to close.
+    """
+
+    offset: int
+    kind: bytes
+    body: bytes
+
+
+class JoinAttempt(Struct, frozen=True, kw_only=True):
+    """What a connection says of itself when it joins."""
+
+    connection_id: str
+    participant: Participant
+    user_id: str
+    support_id: str | None = None
+    token: str | None = None
+    agent_id: str = ""
+    """Of the agent whose token a Support shows: only that one may join again."""
+    joined: bytes
+    """The args of `Joined`, appended if this is the participant's first join."""
+    new_support_id: str = ""
+    support_user_name: str = ""
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """A chat at the moment of a join."""
+
+    first: bool
+    """Whether this was the participant's first join."""
+    support_id: str | None
+    support_user_name: str
+    user_joined: bool
+    ttl_ms: int
+    full: bool
+    """Whether the participant had as many connections as it may have, so that the oldest is to make room."""
+    offset: int
+    """The last entry's place in the log; 0 when there is none."""
+    messages: int
+    bytes: int
+    """Of the messages."""
+    entries: list[Entry] | None
+    """The log, or None where it is long: then it is to be read."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the user waits for an agent."""
+        return self.user_joined and self.support_id is None
+
+
+class ChatStore:
+    """The chats in Redis.
+
+    All methods raise `Unavailable` when Redis gives no definite answer in time, and may be repeated.
+    """
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._redis = redis
+        self._settings = settings
+        self.keys = Keys(settings.key_prefix)
+        self._open = redis.script("chat", "open")
+        self._join = redis.script(
+            "chat",
+            "join",
+            connections=settings.limits.connections_per_participant,
+            replaced=settings.limits.replaced_connections,
+            joins=settings.chat_join_rate.count,
+            join_us=max(1, round(settings.chat_join_rate.interval_seconds * 1_000_000)),
+            whole_log_bytes=_WHOLE_LOG_BYTES,
+            chat_ttl_ms=settings.chat_ttl_ms,
+            waiting_ttl_ms=settings.waiting_ttl_ms,
+        )
+        self._replace = redis.script("chat", "replace", connections=settings.limits.connections_per_participant)
+        self._append = redis.script(
+            "chat",
+            "timestamp",
+            "append",
+            places=settings.limits.unanswered,
+            most_messages=settings.chat_max_messages,
+            most_bytes=settings.chat_max_bytes,
+            chat_ttl_ms=settings.chat_ttl_ms,
+            waiting_ttl_ms=settings.waiting_ttl_ms,
+        )
+        self._joins = Turns(_JOINS_AT_ONCE)
+        self._repairs = Turns(_REPAIRS_AT_ONCE)
+
+    async def open(self, chat_id: str, *, user_id: str, username: str, token: str | None = None) -> None:
+        """Open a chat for a user; with a token, every `Join` of the User needs it."""
+        await self._open(self.keys.chat(chat_id), user_id, username, _hashed(token), self._settings.chat_ttl_ms)
+
+    async def join(self, chat_id: str, attempt: JoinAttempt) -> Snapshot:
+        """Let a connection join, and read the chat as it is in that step.
+
+        Raises:
+            ChatGone: unknown or expired.
+            Forbidden: the ids or the token are not the chat's.
+            AlreadyClaimed: another Support is there.
+            InvalidFrame: a first Support without a name.
+            ChatFull: too many connections of this chat have replaced others.
+            RateLimited: too many joins of this chat.
+        """
+        reply = await self._join(
+            self.keys.chat(chat_id),
+            attempt.connection_id,
+            attempt.participant,
+            attempt.user_id,
+            attempt.support_id or "",
+            _hashed(attempt.token),
+            attempt.joined,
+            attempt.new_support_id,
+            attempt.support_user_name,
+            attempt.agent_id,
+        )
+        outcome: _Outcome = reply[0]
+        match outcome:
+            case b"gone":
+                raise ChatGone
+            case b"forbidden":
+                raise Forbidden("You are not this participant of the chat.", close=CloseCode.FORBIDDEN)
+            case b"claimed":
+                raise AlreadyClaimed("Another agent has this chat.", close=CloseCode.ALREADY_CLAIMED)
+            case b"unnamed":
+                raise InvalidFrame("The first Join of a Support needs supportUserName.")
+            case b"crowded":
+                raise ChatFull("This chat has had too many connections.", close=CloseCode.TRY_AGAIN_LATER)
+            case b"limited":
+                message = "This chat is joined too often."
+                raise RateLimited(message, close=CloseCode.RATE_LIMITED, retry_after_ms=int(reply[1]))
+        _, support_id, support_user_name, joined, ttl_ms, full, offset, messages, size, *log = reply
+        bodies = zip(log[::2], log[1::2], strict=True)
+        return Snapshot(
+            first=outcome == b"first",
+            support_id=support_id.decode() or None,
+            support_user_name=support_user_name.decode(),
+            user_joined=bool(joined),
+            ttl_ms=ttl_ms,
+            full=bool(full),
+            offset=offset,
+            messages=messages,
+            bytes=size,
+            entries=[Entry(number, kind, body) for number, (kind, body) in enumerate(bodies, start=1)]
+            if log or not offset
+            else None,
+        )
+
+    async def make_room(self, chat_id: str, participant: Participant, connection_id: str) -> None:
+        """Close the oldest connections of a participant, of whom a connection too many has joined."""
+        await self._replace(self.keys.chat(chat_id), connection_id, participant)
+
+    def writer(self, chat_id: str, connection_id: str, participant: Participant) -> "Writer":
+        """Let a connection that has joined write messages."""
+        begin = self._append.packed(2, self.keys.chat(chat_id), said_field(connection_id), participant)
+        return Writer(self._redis, begin)
+
+    async def messages(self, chat_id: str, snapshot: Snapshot) -> AsyncGenerator[list[bytes], None]:
+        """Read the messages of a snapshot whose log is long, piece by piece; the last is empty only if there is none.
+
+        Raises:
+            ChatGone: it has expired meanwhile.
+        """
+        read, count = 0, _entries_of(snapshot.bytes // max(1, snapshot.messages))
+        while read < snapshot.offset:
+            piece = await self._read(self._joins, chat_id, read, min(count, snapshot.offset - read))
+            if not piece:
+                raise ChatGone
+            size, taken = 0, []
+            for entry in piece:  # messages may be larger than they are on the average: the rest is read again
+                size += len(entry.body)
+                taken.append(entry)
+                if size >= _PIECE_BYTES:
+                    break
+            read, count = taken[-1].offset, _entries_of(size // len(taken))
+            yield [entry.body for entry in taken if entry.kind == b"ChatMessage"]
+
+    async def entries_after(self, chat_id: str, offset: int) -> list[Entry]:
+        """Read a piece of the log, from behind an offset on; it is empty where the log ends."""
+        return await self._read(self._repairs, chat_id, offset, _PIECE_ENTRIES)
+
+    async def _read(self, turns: Turns, chat_id: str, offset: int, count: int) -> list[Entry]:
+        first, last = f"{offset + 1}-0", f"{offset + count}-1"
+        try:
+            async with asyncio.timeout(self._settings.limits.store_seconds):
+                await turns.begin(chat_id)
+        except TimeoutError:
+            raise Unavailable("The server cannot read anything now, try again later.") from None
+        try:
+            piece = await self._redis.run("XRANGE", self.keys.chat(chat_id).log, first, last)
+        finally:
+            turns.end(chat_id)
+        return [Entry(int(entry_id.partition(b"-")[0]), kind, body) for entry_id, (kind, body) in piece]
+
+    async def offsets(self, chat_ids: Sequence[str]) -> list[int | None]:
+        """Read the last offset of each chat, None where the chat is gone."""
+        replies = await self._redis.run_all([("HGET", self.keys.chat(chat_id).meta, "offset") for chat_id in chat_ids])
+        return [None if offset is None else int(offset) for offset in replies]
+
+    async def remaining_ms(self, chat_id: str) -> int | None:
+        """Return how long the chat lives unless something happens in it, or None when it is gone."""
+        remaining = await self._redis.run("PTTL", self.keys.chat(chat_id).meta)
+        return None if remaining < 0 else remaining
+
+    async def support_id(self, chat_id: str) -> str | None:
+        """Return the `supportId`, or None while there is no agent.
+
+        Raises:
+            ChatGone: unknown or expired.
+        """
+        user_id, support_id = await self._redis.run("HMGET", self.keys.chat(chat_id).meta, "userId", "supportId")
+        if user_id is None:
+            raise ChatGone
+        return support_id.decode() if support_id else None
+
+    async def leave(
+        self, chat_id: str, participant: Participant, connection_id: str, *, patience: float | None = None
+    ) -> None:
+        """Take a connection off the chat's list, with so many seconds of patience for a Redis that is away."""
+        member = f"{participant}:{connection_id}"
+        await self._redis.run("ZREM", self.keys.chat(chat_id).connections, member, patience=patience)
+
+    async def connections(self, chat_id: str) -> int:
+        """Count the connections on the chat's list."""
+        return int(await self._redis.run("ZCARD", self.keys.chat(chat_id).connections))
+
+
+def _entries_of(size: int) -> int:
+    """Say how many entries of a size make a piece."""
+    return min(_PIECE_ENTRIES, max(1, _PIECE_BYTES // max(1, size)))
+
+
+class Writer:
+    """What one connection says: each message is stored and published once, however often it is sent.
+
+    It is the hot path: no task and no future, a callback; and only what varies is packed.
+
+    Args:
+        redis: runs the script.
+        begin: its packed call, up to the message's number and content.
+    """
+
+    __slots__ = ("_begin", "_number", "_redis")
+
+    def __init__(self, redis: Redis, begin: bytes) -> None:
+        self._redis = redis
+        self._begin = begin
+        self._number = 0
+
+    def append(self, content: str, on_reply: OnReply) -> None:
+        """Store a message.
+
+        Args:
+            content: as `clean_content` gives it.
+            on_reply: takes what `outcome` understands.
+        """
+        self._number += 1
+        number, text, redis = b"%d" % self._number, encode(content), self._redis
+        end = b"$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (len(number), number, len(text), text, redis.until)
+        redis.submit_packed(self._begin + end, on_reply)
+
+
+def outcome(reply: bytes | Exception) -> Exception | None:
+    """Say what became of a message: None when it is stored, or `ChatGone`, `ChatFull`, or as all methods raise."""
+    if reply == STORED:
+        return None
+    match reply:
+        case b"gone":
+            return ChatGone()
+        case b"late":
+            # What was said behind it is stored, or so long ago that nobody waits any more.
+            return Unavailable("The server cannot store anything now, try again later.")
+        case b"full":
+            return ChatFull("This chat has reached its message limit.")
+        case Exception():
+            return reply
+    raise ValueError(reply)
+
+
+def _hashed(token: str | None) -> str:
+    """Hash a token, so that whoever reads Redis cannot use it; "" for none."""
+    return sha256(token.encode()).hexdigest() if token else ""

@@ -1,0 +1,1 @@
+"""The pages under /schema, /asyncapi and /, and what they are made from."""

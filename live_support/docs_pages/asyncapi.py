@@ -1,0 +1,107 @@
+"""The words in which the services describe their channels to the AsyncAPI plugin.
+
+`receive` and `send` are the service's: a client sends what a service receives, and receives what it sends.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from inspect import getdoc
+from typing import Any, Final
+
+from litestar_asyncapi import ChannelDefinition, MessageDefinition, OperationDefinition
+from litestar_asyncapi.spec import MessageExample, Reference, SecurityScheme, SecuritySchemeType, Server
+from msgspec import Struct
+
+from live_support import subprotocol
+from live_support.chats.keys import JOIN_CHANNEL
+from schemas.errors import CloseCode
+from schemas.examples import MESSAGE_EXAMPLES
+from schemas.messages import JoinRequest
+
+_REDIS: Final = "redis"
+
+
+def servers(name: str, key: str, description: str, port: int) -> dict[str, Server | Reference | dict[str, Any]]:
+    """Describe where a service is, and Redis: only an installation knows the addresses."""
+    return {
+        key: {
+            "host": "{host}",
+            "protocol": "ws",
+            "title": name,
+            "description": f"{description} Behind a proxy that does TLS: `wss`.",
+            "variables": {
+                "host": {
+                    "default": f"localhost:{port}",
+                    "description": "Where you reach the service: its host and, unless it is the usual one, the port.",
+                }
+            },
+        },
+        _REDIS: {
+            "host": "{host}",
+            "protocol": "redis",
+            "title": "Redis",
+            "description": "Between the services. Clients neither see nor need it.",
+            "variables": {"host": {"description": "What `LIVE_SUPPORT_REDIS_URL` names."}},
+        },
+    }
+
+
+AGENT_SCHEME: Final = "agentToken"
+"""The security scheme of agents, by its key."""
+
+
+def security_schemes() -> dict[str, SecurityScheme | Reference]:
+    """Describe how an agent shows who it is."""
+    return {
+        AGENT_SCHEME: SecurityScheme(
+            type=SecuritySchemeType.HTTP,
+            scheme="bearer",
+            bearer_format="JWT",
+            description="Only where `LIVE_SUPPORT_AGENT_JWT_KEY` or `LIVE_SUPPORT_AGENT_JWT_SECRET` is set. "
+            "A JWT with `sub`, `exp` and a `scope` that contains `agent`, in the handshake: the header "
+            "`Authorization: Bearer <jwt>`, or in a browser "
+            f"`new WebSocket(url, ['{subprotocol.V1}', '{subprotocol.BEARER}<jwt>'])`. "
+            "Without a valid one the connection is closed with 4501, and so it is when the token ends.",
+        )
+    }
+
+
+def agents_only() -> list[SecurityScheme | Reference]:
+    """Ask for an agent's token."""
+    return [Reference(ref=f"#/components/securitySchemes/{AGENT_SCHEME}")]
+
+
+def server(key: str) -> list[Reference]:
+    """Bind a channel to a server."""
+    return [Reference(ref=f"#/servers/{key}")]
+
+
+def message(struct: type[Struct]) -> MessageDefinition:
+    """Describe a message by its struct: docstring, fields and examples."""
+    name, tag = struct.__name__, struct.__struct_config__.tag
+    on_the_wire = isinstance(tag, str) and struct.__struct_config__.tag_field == "type" and tag != name
+    return MessageDefinition(
+        name=name,
+        title=f"{tag}, as a client sends it" if on_the_wire else name,
+        description=getdoc(struct),
+        payload=struct,
+        content_type="application/json",
+        examples=[MessageExample(name=name, payload=payload) for name, payload in MESSAGE_EXAMPLES[struct].items()],
+    )
+
+
+def join_channel(operation: OperationDefinition) -> ChannelDefinition:
+    """Describe the Redis pub/sub channel `Join`, as one of its two ends uses it."""
+    inside = f"On Redis, between the services: clients do not see it. {operation.description}"
+    return ChannelDefinition(
+        key="joinRequests",
+        address=JOIN_CHANNEL,
+        servers=server(_REDIS),
+        operations=[replace(operation, description=inside, messages=[message(JoinRequest)])],
+    )
+
+
+def close_codes(codes: Iterable[CloseCode] = CloseCode) -> str:
+    """Tabulate close codes in Markdown."""
+    rows = [f"| {code.value} | {code.reason} | {code.advice} |" for code in codes]
+    return "\n".join(["| close code | reason | a client should |", "| --- | --- | --- |", *rows])

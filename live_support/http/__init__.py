@@ -1,0 +1,1 @@
+"""HTTP before and around the routes: bounds, origins, refusals, headers."""

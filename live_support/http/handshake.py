@@ -1,0 +1,62 @@
+"""What a client is told whose WebSocket is refused before the upgrade: a status and a problem, as by an HTTP route.
+
+Litestar closes such a socket with a code, of which a server makes 403 whatever the reason. But proxies try another
+process after a 503, and a person who reads 404 looks for a wrong address.
+"""
+
+from collections.abc import MutableMapping
+from typing import Any, Final, cast
+
+import structlog
+from litestar.enums import ScopeType
+from litestar.exceptions import HTTPException, NotFoundException
+from litestar.types import Scope
+
+from live_support.http.problems import problem_of
+from live_support.http.security_headers import App, Message, Receive, Send
+from schemas.errors import ChatError
+
+log = structlog.get_logger()
+
+_ERROR: Final = "live_support.error"
+"""The key of the scope under which stands why a WebSocket is refused."""
+
+
+async def note_error(error: Exception, scope: Scope) -> None:
+    """Remember why a WebSocket is refused: a hook of Litestar's."""
+    if scope["type"] == ScopeType.WEBSOCKET:
+        known = cast(dict[str, object], scope)
+        # Without a handler there is no such path, or it is one of HTTP: Litestar calls the latter a bad request.
+        known[_ERROR] = error if "route_handler" in known else NotFoundException()
+
+
+def answering_refusals(app: App) -> App:
+    """Wrap an ASGI application: who is refused before the upgrade is told why."""
+
+    async def serve(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket" or "websocket.http.response" not in (scope.get("extensions") or {}):
+            await app(scope, receive, send)
+            return
+        accepted = False
+
+        async def send_or_answer(message: Message) -> None:
+            nonlocal accepted
+            error = scope.get(_ERROR)
+            if message["type"] == "websocket.close" and not accepted and error is not None:
+                await refuse(send, error)
+                if not isinstance(error, ChatError | HTTPException):
+                    log.error("handshake_failed", exc_info=error)
+            else:
+                accepted = accepted or message["type"] == "websocket.accept"
+                await send(message)
+
+        await app(scope, receive, send_or_answer)
+
+    return serve
+
+
+async def refuse(send: Send, error: Exception) -> None:
+    """Answer a handshake as an HTTP route would answer an error; the server has to offer it in the scope."""
+    status, headers, body = problem_of(error)
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,129 @@
+"""What the head of a request may say, where the parser is more tolerant than HTTP and WebSocket are.
+
+Header names are in lower case, as the protocol class keeps them.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple
+
+import httptools
+
+from live_support.refusal_log import Refusal
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+# RFC 3986, section 3.2.2; and without a name there is nothing to reach.
+_HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?")
+_ABOUT_UPGRADES: Final = frozenset({b"upgrade", b"http2-settings"})
+
+
+class Fault(NamedTuple):
+    """Why a request is refused, and with which status."""
+
+    status: HTTPStatus
+    detail: str
+    refusal: Refusal = Refusal.REQUEST_MALFORMED
+    """What the log says of it."""
+    headers: tuple[str, ...] = ()
+    """Lines that the answer has besides."""
+
+
+_BAD: Final = HTTPStatus.BAD_REQUEST
+
+
+def fault_of(method: bytes, version: str, headers: Headers) -> Fault | None:
+    """Return what is wrong with a head, of whatever request (RFC 9112)."""
+    if version not in ("1.0", "1.1"):
+        return Fault(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.0 and HTTP/1.1 are spoken here.")
+    if method == b"CONNECT":
+        return Fault(HTTPStatus.NOT_IMPLEMENTED, "This is no proxy.")
+    hosts = _values(headers, b"host")
+    if len(hosts) > 1 or (not hosts and version == "1.1"):
+        return Fault(_BAD, "A request has one Host header.")
+    if hosts and not _HOST.fullmatch(hosts[0]):
+        return Fault(_BAD, "The Host header is malformed.")
+    codings = _values(headers, b"transfer-encoding")
+    if codings and version == "1.0":
+        return Fault(_BAD, "HTTP/1.0 has no Transfer-Encoding.")
+    if codings and [coding.lower() for coding in codings] != [b"chunked"]:
+        return Fault(HTTPStatus.NOT_IMPLEMENTED, "The only Transfer-Encoding is chunked.")
+    return None
+
+
+def asks_for_websocket(method: bytes, version: str, headers: Headers) -> bool:
+    """Whether a request means to open a WebSocket. Any other offer to upgrade may be ignored (RFC 9110, 7.8)."""
+    return method == b"GET" and version == "1.1" and b"websocket" in _tokens(headers, b"upgrade")
+
+
+def fault_of_handshake(headers: Headers) -> Fault | None:
+    """Return what is wrong with the head of a WebSocket handshake (RFC 6455, sections 4.2.1 and 4.4)."""
+    if b"upgrade" not in _tokens(headers, b"connection"):
+        return Fault(_BAD, "A WebSocket handshake has the header Connection: Upgrade.")
+    if _values(headers, b"transfer-encoding") or any(int(size) for size in _values(headers, b"content-length")):
+        return Fault(_BAD, "A WebSocket handshake has no body.")
+    if _values(headers, b"sec-websocket-version") != [b"13"]:
+        known = ("sec-websocket-version: 13", "upgrade: websocket")
+        return Fault(HTTPStatus.UPGRADE_REQUIRED, "The only version of WebSocket is 13.", headers=known)
+    keys = _values(headers, b"sec-websocket-key")
+    if len(keys) != 1 or not _is_key(keys[0]):
+        return Fault(_BAD, "Sec-WebSocket-Key is 16 bytes in base64.")
+    return None
+
+
+def _is_key(text: bytes) -> bool:
+    try:
+        return len(base64.b64decode(text, validate=True)) == 16
+    except binascii.Error:
+        return False
+
+
+def as_handshake(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Return a handshake's headers with nothing offered but a WebSocket."""
+    return [
+        *_without(headers, b"upgrade", b"connection", b"content-length"),
+        (b"upgrade", b"websocket"),
+        (b"connection", b"Upgrade"),
+    ]
+
+
+def without_offers(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Return a request's headers without what they say of upgrades."""
+    connection = [token for token in _tokens(headers, b"connection") if token not in _ABOUT_UPGRADES]
+    rest = _without(headers, b"connection", *_ABOUT_UPGRADES)
+    return [*rest, (b"connection", b", ".join(connection))] if connection else rest
+
+
+def in_origin_form(url: bytes, headers: Headers) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """Turn `http://host/path` into what is else sent: the path, and the host as the header (RFC 9112, 3.2.2).
+
+    Raises:
+        ValueError: it is no such address.
+    """
+    try:
+        parsed: Any = httptools.parse_url(url)  # whose stubs leave out that a part may be None
+    except httptools.HttpParserInvalidURLError:
+        raise ValueError from None
+    if parsed.schema not in (b"http", b"https") or not parsed.host or parsed.userinfo:
+        raise ValueError
+    name = b"[%b]" % parsed.host if b":" in parsed.host else parsed.host
+    host = name if parsed.port is None else b"%b:%d" % (name, parsed.port)
+    path = parsed.path or b"/"
+    target = path if parsed.query is None else b"%b?%b" % (path, parsed.query)
+    return target, [*_without(headers, b"host"), (b"host", host)]
+
+
+def _values(headers: Headers, name: bytes) -> list[bytes]:
+    return [value.strip() for each, value in headers if each == name]
+
+
+def _tokens(headers: Headers, name: bytes) -> list[bytes]:
+    parts = (part.strip().lower() for value in _values(headers, name) for part in value.split(b","))
+    return [part for part in parts if part]
+
+
+def _without(headers: Headers, *names: bytes) -> list[tuple[bytes, bytes]]:
+    return [header for header in headers if header[0] not in names]

@@ -1,0 +1,82 @@
+"""Rates: buckets of one connection and of client addresses in this process, and of client addresses in Redis."""
+
+from live_support.addresses import network
+from live_support.chats.keys import Keys
+from live_support.redis.client import Redis
+from live_support.settings import Rate
+
+
+class Bucket:
+    """Holds `rate.count` units, refilled evenly (generic cell rate algorithm: one number of state)."""
+
+    __slots__ = ("_full_at", "_interval", "_size")
+
+    def __init__(self, rate: Rate) -> None:
+        self._interval = rate.interval_seconds
+        self._size = rate.interval_seconds * rate.count
+        self._full_at = 0.0
+
+    def take(self, now: float) -> float:
+        """Take one unit; return 0, or in how many seconds to try again."""
+        full_at = self._full_at
+        full_at = (full_at if full_at > now else now) + self._interval
+        early = full_at - now - self._size
+        # A tenth of a microsecond of slack: the sum of many intervals is not exact.
+        if early > 1e-7:
+            return early
+        self._full_at = full_at
+        return 0
+
+    def is_full(self, now: float) -> bool:
+        """Whether nothing is missing, so that a new one would do as well."""
+        return self._full_at <= now
+
+
+class Buckets:
+    """A bucket for each client address, in this process.
+
+    Args:
+        rate: of one address.
+        most: addresses that are remembered; beyond, those whose bucket is full again are forgotten, then the oldest.
+    """
+
+    def __init__(self, rate: Rate, most: int = 10_000) -> None:
+        self._rate = rate
+        self._most = most
+        self._buckets: dict[str, Bucket] = {}
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, address: str, now: float) -> float:
+        """Take one unit of an address; return 0, or in how many seconds to try again."""
+        key = network(address)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            if len(self._buckets) >= self._most:
+                self._forget(now)
+            bucket = self._buckets[key] = Bucket(self._rate)
+        return bucket.take(now)
+
+    def _forget(self, now: float) -> None:
+        left = [(key, bucket) for key, bucket in self._buckets.items() if not bucket.is_full(now)]
+        # A tenth is free then, so that this is not done for each new address.
+        self._buckets = dict(left[-(self._most * 9 // 10) :])
+
+
+class AddressRate:
+    """A bucket for each client address, shared by all processes."""
+
+    def __init__(self, redis: Redis, rate: Rate, keys: Keys) -> None:
+        self._keys = keys
+        self._rate = rate
+        self._take = redis.script("take")
+
+    async def take(self, address: str) -> int:
+        """Take one unit; return 0, or in how many milliseconds to try again.
+
+        Raises:
+            Unavailable: Redis gives no definite answer.
+        """
+        interval_us = max(1, round(self._rate.interval_seconds * 1_000_000))
+        return int(await self._take([self._keys.rate(network(address))], interval_us, self._rate.count))

@@ -1,0 +1,1 @@
+"""Redis: the connection, its commands, scripts and subscriptions, and its health."""

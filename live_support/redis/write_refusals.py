@@ -1,0 +1,90 @@
+"""Refusals: Redis answers, but takes no writes. Remembered and logged once, at the beginning and at the end.
+
+`OOM` (maxmemory is reached), `MISCONF` (it cannot write to its disk), `NOREPLICAS` (too few replicas are connected),
+`READONLY` (it is a replica, as after a failover). Reading goes on meanwhile, so a command that succeeds is no proof
+of the end. A write of nothing is, which `live_support.redis.probe` sends. What else makes Redis unusable, such as a
+right that is missing, is remembered and logged here likewise.
+"""
+
+import math
+import re
+from collections.abc import Iterable
+
+import structlog
+
+log = structlog.get_logger()
+
+
+def error_code(error: object) -> str:
+    """Return the word with which Redis begins an error: the rest may hold names and keys."""
+    return str(error).partition(" ")[0]
+
+
+# Within a script older servers put words before the code.
+_CODE = re.compile(r"(?:ERR Error .*-)?(OOM|MISCONF|NOREPLICAS|READONLY)\b")
+
+
+def refusal_code(error: str) -> str | None:
+    """Say why Redis takes no writes, if that is what an error means."""
+    found = _CODE.match(error)
+    return found[1] if found else None
+
+
+class Refusals:
+    """Whether Redis takes writes, and can be used, as far as this process knows."""
+
+    def __init__(self) -> None:
+        self.code: str | None = None
+        """Why it takes no writes; None while it does."""
+        self.since = math.inf
+        """Since when, by the loop's clock."""
+        self._unusable_because: str | None = None
+
+    @property
+    def unwell(self) -> bool:
+        """Whether something is wrong that was logged, so that its end is to be logged, too."""
+        return bool(self.code or self._unusable_because)
+
+    def note(self, error: str, now: float) -> str | None:
+        """Hear of an error; returns the code if it was a refusal of writes."""
+        code = refusal_code(error)
+        if code is not None:
+            if code != self.code:
+                log.error("redis_refuses_writes", reason=code)
+            if self.code is None:
+                self.since = now
+            self.code = code
+        return code
+
+    def judge(self, reason: str | None, errors: Iterable[str], now: float) -> None:
+        """Hear what a probe has found.
+
+        Args:
+            reason: why Redis cannot be used, or None.
+            errors: that it answered with.
+            now: by the loop's clock.
+        """
+        refused = [self.note(error, now) for error in errors]
+        if any(refused):
+            return
+        if reason is None:
+            self._end()
+        if reason != self._unusable_because:
+            if reason is None:
+                log.warning("redis_usable")
+            else:
+                log.error("redis_unusable", reason=reason)
+            self._unusable_because = reason
+
+    def _end(self) -> None:
+        if self.code is not None:
+            log.warning("redis_takes_writes", after=self.code)
+        self.code = None
+        self.since = math.inf
+
+
+def eviction_policy(memory: str | bytes) -> str | None:
+    """Read from `INFO memory` by which policy Redis evicts keys; None if it evicts none, or does not say."""
+    text = memory if isinstance(memory, str) else memory.decode()
+    found = re.search(r"^maxmemory_policy:(\S+)", text, re.MULTILINE)
+    return found[1] if found and found[1] != "noeviction" else None

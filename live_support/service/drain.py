@@ -1,0 +1,125 @@
+"""Drain: how a service that is told to stop sees its clients off. Knows connections, not what they carry.
+
+First `/health` and new sockets are answered with 503. Then no further frame is taken, and those that were taken are
+finished: stored and echoed, or answered with an `Error`. Then the sockets close with 1012, and who does not leave
+is cut off. A frame that was not taken has no answer; after the re-join the history shows that it is not stored.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import structlog
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from live_support.http.handshake import refuse
+from live_support.settings import Limits
+from live_support.websocket.connections import Connections
+from schemas.errors import CloseCode, Unavailable
+
+log = structlog.get_logger()
+
+_POLL_SECONDS = 0.01
+_CATCH_UP_SECONDS = 1.0
+_HURRY_SECONDS = 0.5
+
+
+async def _nothing_to_catch_up() -> None:
+    pass
+
+
+class Drain:
+    """How the connections of a service end when it stops.
+
+    Args:
+        limits: how long each step may take.
+        catch_up: sends on what is stored and was not delivered yet, so that no echo is missing.
+    """
+
+    def __init__(self, limits: Limits, catch_up: Callable[[], Awaitable[None]] = _nothing_to_catch_up) -> None:
+        self.connections = Connections()
+        """The service's."""
+        self.stopping = False
+        """Whether new sockets are refused, and `/health` says so."""
+        self._limits = limits
+        self._catch_up = catch_up
+        self._deadline = float("inf")
+        self._hastened = False
+
+    def refusing_sockets(self, app: ASGIApp) -> ASGIApp:
+        """Middleware that refuses a WebSocket while stopping: a proxy may then take it to another process."""
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            if not self.stopping or scope["type"] != ScopeType.WEBSOCKET:
+                await app(scope, receive, send)
+            elif "websocket.http.response" in (scope.get("extensions") or {}):
+                await refuse(cast(Any, send), Unavailable("The service is stopping."))
+            else:
+                await send({"type": "websocket.close", "code": CloseCode.SERVICE_RESTART, "reason": ""})
+
+        return serve
+
+    # The stop.
+
+    async def see_off(self) -> None:
+        """Refuse what is new, finish what was begun, and ask every connection to come back elsewhere."""
+        self.stopping = True
+        self._deadline = self._now() + (_HURRY_SECONDS if self._hastened else self._limits.drain_seconds)
+        log.info("stopping", connections=len(self.connections))
+        await self._unless_hastened(lambda: False, self._limits.stop_notice_seconds)
+
+        # A command to Redis has a deadline, and after one that has missed it there is but a short try.
+        await self._unless_hastened(self._all_have_answered, self._limits.store_seconds + 1)
+        catching_up = asyncio.create_task(self._deliver_the_rest())
+        await self._unless_hastened(catching_up.done, _CATCH_UP_SECONDS)
+        catching_up.cancel()
+
+        await self.until(self._all_have_left, self._limits.leave_seconds)
+        for connection in self.connections:
+            connection.abort()
+
+    def _all_have_answered(self) -> bool:
+        # Each time all of them: a handshake that had begun before the stop may have ended since.
+        for connection in self.connections:
+            connection.stop_receiving()
+        return not any(connection.working for connection in self.connections)
+
+    def _all_have_left(self) -> bool:
+        for connection in self.connections:
+            connection.close(CloseCode.SERVICE_RESTART)
+        return not len(self.connections)
+
+    async def _deliver_the_rest(self) -> None:
+        try:
+            await self._catch_up()
+        except Unavailable:
+            pass  # after the re-join the history has it
+        except Exception as error:
+            log.error("catch_up_failed", exc_info=error)
+
+    def hasten(self) -> None:
+        """End every wait soon: somebody asked twice. May be called from a signal handler."""
+        self._hastened = True  # perhaps before the stop has begun
+        self._deadline = min(self._deadline, self._now() + _HURRY_SECONDS)
+
+    async def _unless_hastened(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Wait as `until` does, but leave time for the closing."""
+        seconds = min(seconds, self.seconds_left - self._limits.leave_seconds)
+        await self.until(lambda: self._hastened or condition(), seconds)
+
+    async def until(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Wait until a condition holds, for so long, and no longer than the stop may take."""
+        # Looked at again and again: an event for every frame would cost each of them something.
+        end = self._now() + seconds
+        while not condition() and self._now() < min(end, self._deadline):  # noqa: ASYNC110 - as said
+            await asyncio.sleep(_POLL_SECONDS)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until whoever is still there is cut off."""
+        return max(0, self._deadline - self._now())
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

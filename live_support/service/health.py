@@ -1,0 +1,53 @@
+"""`GET /health`: whether this process can do its work now."""
+
+from litestar import Response, get, head
+from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
+
+from live_support.http.problems import problems
+from live_support.redis.client import Redis
+from live_support.redis.hub import Hub
+from live_support.service.drain import Drain
+from schemas.messages import Health
+
+_SHARED_SECONDS = 0.1
+"""So long an answer of Redis's is given to everybody who asks: a flood of requests costs it ten probes a second."""
+
+
+async def why_unavailable(redis: Redis, hub: Hub, drain: Drain) -> str | None:
+    """Say why this process cannot do its work now, as `/health` does; None if it can."""
+    if drain.stopping:
+        return "The service is stopping."
+    # First what Redis says itself, which names a missing right.
+    if reason := await redis.ping(not_older_than=_SHARED_SECONDS):
+        return reason
+    return None if hub.listening else "Redis refuses a subscription."
+
+
+@get(
+    "/health",
+    operation_id="getHealth",
+    tags=["health"],
+    summary="Ask whether the service can do its work",
+    response_description="It can.",
+    responses=problems(403)
+    | {503: ResponseSpec(Health, description="It cannot; the reason says why.", generate_examples=False)},
+)
+async def health(
+    redis: NamedDependency[Redis], hub: NamedDependency[Hub], drain: NamedDependency[Drain]
+) -> Response[Health]:
+    """Answer 200 when Redis answers and allows all that a join needs, else 503 with the reason."""
+    reason = await why_unavailable(redis, hub, drain)
+    headers = {"Cache-Control": "no-store"}
+    if reason is None:
+        return Response(Health(status="ok"), headers=headers)
+    return Response(Health(status="unavailable", reason=reason), status_code=503, headers=headers)
+
+
+@head("/health", include_in_schema=False)
+async def health_head(
+    redis: NamedDependency[Redis], hub: NamedDependency[Hub], drain: NamedDependency[Drain]
+) -> Response[None]:
+    """Answer as `GET` does, for monitors that read no body."""
+    available = await why_unavailable(redis, hub, drain) is None
+    return Response(None, status_code=200 if available else 503, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,60 @@
+"""Background work that is always awaited, and whose failure is always seen."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from schemas.errors import Unavailable
+
+log = structlog.get_logger()
+
+
+class Tasks:
+    """The background tasks of one owner."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine until it ends or the owner closes."""
+        task = asyncio.create_task(coroutine)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("task_failed", exc_info=error)
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until what runs now has ended, but no longer than this."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+
+    async def close(self) -> None:
+        """Cancel what still runs, and wait for its end."""
+        # A library may swallow a cancellation while it handles one of its own, so it is repeated.
+        while self._running:
+            for task in self._running:
+                task.cancel()
+            await asyncio.wait(self._running, timeout=0.5)
+
+
+async def every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
+    """Take a step again and again, for ever: a step that fails is not the last.
+
+    What fails each time in the same way is logged once.
+    """
+    told = ""
+    while True:
+        try:
+            await step()
+            told = ""
+        except Unavailable:
+            pass  # Redis is away, and `live_support.redis.client` has said so.
+        except Exception as error:
+            if told != (told := f"{type(error).__name__}: {error}"):
+                log.error("step_failed", exc_info=error)
+        await asyncio.sleep(seconds)

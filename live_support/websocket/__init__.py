@@ -1,0 +1,1 @@
+"""One WebSocket: its life, its bounds, and the ways to the wire."""
