@@ -11,10 +11,10 @@ from api.live_chats import LiveChats
 from api.session import Services
 from api.users import Registrar, create_user, register_no_name, register_user
 from live_support.agents.auth import AgentAuth
+from live_support.chats.address_rate import AddressRate
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
-from live_support.rate import AddressRate
-from live_support.redis.client import Redis
+from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.service.app import build_service
 from live_support.service.drain import Drain
@@ -23,7 +23,7 @@ from live_support.settings import Settings
 
 def create_app(settings: Settings) -> Litestar:
     """Build the ChatServer; nothing connects before it starts."""
-    redis = Redis(settings)
+    redis = RedisClient(settings)
     hub = Hub(redis, settings)
     store, queue = ChatStore(redis, settings), JoinQueue(redis, settings)
     chats = LiveChats(store, queue, hub, settings)

@@ -46,7 +46,7 @@ from schemas.text import clean_content, clean_name
 _NOT_YOURS = "The ids or `from` do not match this connection."
 
 
-class Peer(Protocol):
+class Outgoing(Protocol):
     """The connection, as a session sees it."""
 
     id: str
@@ -100,7 +100,7 @@ class ChatSession:
         "send",
     )
 
-    def __init__(self, chat_id: str, peer: Peer, services: Services, *, agent_of: Callable[[], Agent]) -> None:
+    def __init__(self, chat_id: str, peer: Outgoing, services: Services, *, agent_of: Callable[[], Agent]) -> None:
         self._chat_id = chat_id
         self._peer = peer
         self._services = services

@@ -16,10 +16,10 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.openapi.spec import Example
 from litestar.params import JSONBody, PathParameter
 
+from live_support.chats.address_rate import AddressRate
 from live_support.chats.store import ChatStore
 from live_support.http.origin import is_cross_site
 from live_support.http.problems import DocumentedOperation, problems
-from live_support.rate import AddressRate
 from live_support.refusal_log import Refusal, refused
 from schemas.codec import decode_new_user
 from schemas.errors import InvalidContent, RateLimited

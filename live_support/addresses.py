@@ -20,7 +20,7 @@ def network(address: str) -> str:
     return str(ip_network((int(parsed), 64), strict=False))
 
 
-class Census:
+class ConnectionLimiter:
     """Knows the open connections of each client address in this process.
 
     A connection changes hands when it becomes a WebSocket, so its transport is asked whether it is still there: when

@@ -1,8 +1,6 @@
-"""Rates: buckets of one connection and of client addresses in this process, and of client addresses in Redis."""
+"""Rates: the bucket of one connection, and those of client addresses in this process."""
 
 from live_support.addresses import network
-from live_support.chats.keys import Keys
-from live_support.redis.client import Redis
 from live_support.settings import Rate
 
 
@@ -62,21 +60,3 @@ class Buckets:
         left = [(key, bucket) for key, bucket in self._buckets.items() if not bucket.is_full(now)]
         # A tenth is free then, so that this is not done for each new address.
         self._buckets = dict(left[-(self._most * 9 // 10) :])
-
-
-class AddressRate:
-    """A bucket for each client address, shared by all processes."""
-
-    def __init__(self, redis: Redis, rate: Rate, keys: Keys) -> None:
-        self._keys = keys
-        self._rate = rate
-        self._take = redis.script("take")
-
-    async def take(self, address: str) -> int:
-        """Take one unit; return 0, or in how many milliseconds to try again.
-
-        Raises:
-            Unavailable: Redis gives no definite answer.
-        """
-        interval_us = max(1, round(self._rate.interval_seconds * 1_000_000))
-        return int(await self._take([self._keys.rate(network(address))], interval_us, self._rate.count))

@@ -15,7 +15,7 @@ _SPARE_SLOTS = 64
 """So many numbers of empty slots may be left over, besides as many as there are slots."""
 
 
-class Sleeper(Protocol):
+class Timed(Protocol):
     """Who has deadlines. `due` belongs to the wheel, and is `NEVER` at first."""
 
     due: float
@@ -37,12 +37,12 @@ class Wheel:
 
     def __init__(self, tick_seconds: float) -> None:
         self._tick = tick_seconds
-        self._slots: dict[int, set[Sleeper]] = {}
+        self._slots: dict[int, set[Timed]] = {}
         self._order: list[int] = []
         self._swept = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def wake(self, sleeper: Sleeper, at: float) -> None:
+    def wake(self, sleeper: Timed, at: float) -> None:
         """Look at a sleeper at a time of the event loop's clock, unless it is done earlier anyway."""
         if at == NEVER:
             return
@@ -61,7 +61,7 @@ class Wheel:
         else:
             waiting.add(sleeper)
 
-    def forget(self, sleeper: Sleeper) -> None:
+    def forget(self, sleeper: Timed) -> None:
         """Look at a sleeper no more."""
         if sleeper.due == NEVER:
             return
@@ -105,7 +105,7 @@ class Wheel:
         if self._order:
             self._set_timer()
 
-    def _look_at(self, sleeper: Sleeper, now: float) -> None:
+    def _look_at(self, sleeper: Timed, now: float) -> None:
         try:
             self.wake(sleeper, sleeper.sweep(now))
         except Exception as error:  # one must not stop the clock of all

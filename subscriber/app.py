@@ -8,7 +8,7 @@ from litestar import Litestar
 from live_support.agents.auth import AgentAuth
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
-from live_support.redis.client import Redis
+from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.service.app import build_service
 from live_support.service.drain import Drain
@@ -20,7 +20,7 @@ from subscriber.waiting_view import WaitingView
 
 def create_app(settings: Settings) -> Litestar:
     """Build the Subscriber; nothing connects before it starts."""
-    redis = Redis(settings)
+    redis = RedisClient(settings)
     hub = Hub(redis, settings)
     queue = JoinQueue(redis, settings)
     view = WaitingView(queue, ChatStore(redis, settings), hub, settings)

@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from live_support.chats.keys import Keys
 from live_support.chats.store import ChatStore, Writer, outcome
-from live_support.redis.client import Redis
+from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.settings import Limits, Settings
 from schemas.codec import decode_client_message, encode, frame_of
@@ -39,7 +39,7 @@ settings = Settings(
     # There is nobody to tell that a machine was too busy to store something in time.
     limits=Limits(store_seconds=60),
 )
-redis = Redis(settings)
+redis = RedisClient(settings)
 hub = Hub(redis, settings)
 store = ChatStore(redis, settings)
 

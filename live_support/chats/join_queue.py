@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from live_support.chats.keys import Keys
 from live_support.chats.store import ChatStore
-from live_support.redis.client import Redis
+from live_support.redis.client import RedisClient
 from live_support.settings import Settings
 from schemas.codec import encode
 from schemas.errors import AlreadyClaimed, ChatGone, CloseCode, NotWaiting, Unavailable
@@ -60,7 +60,7 @@ class JoinQueue:
     All methods raise `Unavailable` when Redis gives no definite answer in time, and may be repeated.
     """
 
-    def __init__(self, redis: Redis, settings: Settings) -> None:
+    def __init__(self, redis: RedisClient, settings: Settings) -> None:
         self._redis = redis
         self._settings = settings
         self.keys = Keys(settings.key_prefix)

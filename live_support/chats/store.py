@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from live_support.chats.keys import Keys, said_field
-from live_support.redis.client import Redis
+from live_support.redis.client import RedisClient
 from live_support.redis.connection import OnReply
 from live_support.settings import Settings
 from live_support.turns import Turns
@@ -100,7 +100,7 @@ class ChatStore:
     All methods raise `Unavailable` when Redis gives no definite answer in time, and may be repeated.
     """
 
-    def __init__(self, redis: Redis, settings: Settings) -> None:
+    def __init__(self, redis: RedisClient, settings: Settings) -> None:
         self._redis = redis
         self._settings = settings
         self.keys = Keys(settings.key_prefix)
@@ -285,7 +285,7 @@ class Writer:
 
     __slots__ = ("_begin", "_number", "_redis")
 
-    def __init__(self, redis: Redis, begin: bytes) -> None:
+    def __init__(self, redis: RedisClient, begin: bytes) -> None:
         self._redis = redis
         self._begin = begin
         self._number = 0

@@ -16,7 +16,7 @@ import httptools
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from live_support.addresses import Census
+from live_support.addresses import ConnectionLimiter
 from live_support.http.cors import Cors
 from live_support.http.head import (
     Fault,
@@ -78,7 +78,7 @@ def http_protocol(settings: Settings) -> type[HttpToolsProtocol]:
         limits = settings.limits
         keep_alive_seconds = settings.keep_alive_seconds
         most = settings.max_connections
-        census = Census(settings.most_per_address)
+        census = ConnectionLimiter(settings.most_per_address)
         handshakes = _handshakes(settings)
         proxies = ProxyHeadersMiddleware(cast(Any, None), list(settings.trusted_proxies)).trusted_hosts
         cors = Cors(OriginGuard(settings).allows)
@@ -107,7 +107,7 @@ class HttpProtocol(HttpToolsProtocol):
     limits: ClassVar[Limits]
     keep_alive_seconds: ClassVar[float]
     most: ClassVar[int]
-    census: ClassVar[Census]
+    census: ClassVar[ConnectionLimiter]
     handshakes: ClassVar[Buckets | None]
     proxies: ClassVar[Any]
     cors: ClassVar[Cors]

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from redis.asyncio.connection import URL_QUERY_ARGUMENT_PARSERS, SSLConnection
 from redis.exceptions import RedisError
 
-from live_support.redis.connection import Resp
+from live_support.redis.connection import RespConnection
 
 _FILES: Final = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 _BOOLEANS: Final = ("true", "false", "yes", "no", "1", "0")
@@ -57,7 +57,7 @@ class Address:
         if database := _database(parts, options):
             self.greeting.append(["SELECT", str(database)])
 
-    async def open(self, make: Callable[[], Resp]) -> Resp:
+    async def open(self, make: Callable[[], RespConnection]) -> RespConnection:
         """Connect.
 
         Raises:

@@ -20,7 +20,7 @@ from redis.exceptions import ResponseError
 
 from live_support.chats.keys import Keys
 from live_support.redis.address import Address
-from live_support.redis.connection import Argument, Command, OnPush, OnReply, Resp, ignore, pack
+from live_support.redis.connection import Argument, Command, OnPush, OnReply, RespConnection, ignore, pack
 from live_support.redis.probe import Probe, explain, lacks_right
 from live_support.redis.write_refusals import Refusals, error_code, eviction_policy
 from live_support.settings import DEFAULT_URL, Settings
@@ -46,7 +46,7 @@ _SILENT = "Redis does not answer."
 _TRANSIENT = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
 
 
-class Redis:
+class RedisClient:
     """The way to Redis.
 
     A command whose reply was lost is sent again, in the old order, until its deadline.
@@ -58,7 +58,7 @@ class Redis:
         self._most_commands = settings.limits.redis_commands
         self._patience = settings.limits.store_seconds
         self._scripts: list[Script] = []
-        self._connection: Resp | None = None
+        self._connection: RespConnection | None = None
         self._since = 0.0
         # Without a connection all commands wait. On one that stands those are held that are to be sent again in a
         # moment, and whoever comes later queues behind them, so that the order stays: first the held, then what the
@@ -271,8 +271,8 @@ class Redis:
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads reconnects, guards nothing
             pause = min(2 * pause, _LAST_PAUSE_SECONDS)
 
-    async def _connect(self) -> Resp:
-        connection = await self._address.open(lambda: Resp(self._on_push, self._on_error))
+    async def _connect(self) -> RespConnection:
+        connection = await self._address.open(lambda: RespConnection(self._on_push, self._on_error))
         try:
             # The scripts are sent by their hash later. PING tells whether Redis is still loading its data.
             loads = [("SCRIPT", "LOAD", script.text) for script in self._scripts]
@@ -285,7 +285,7 @@ class Redis:
         self._take_time(time)
         return connection
 
-    async def _use(self, connection: Resp) -> None:
+    async def _use(self, connection: RespConnection) -> None:
         """Work with a connection until it is lost."""
         log.info("redis_connected")
         self._connection = connection
@@ -378,7 +378,7 @@ class Redis:
             self._patience = _AWAY_SECONDS if away else self._limits.store_seconds
             log.warning("redis_away" if away else "redis_back")
 
-    def _on_error(self, connection: Resp, command: Command, error: str) -> None:
+    def _on_error(self, connection: RespConnection, command: Command, error: str) -> None:
         if error.startswith("NOSCRIPT"):
             # Only after SCRIPT FLUSH: the scripts are loaded with each connection.
             self._forgotten.update(script for script in self._scripts if script.called_by(command))
@@ -423,7 +423,7 @@ class Redis:
         self._held, self._behind = [], []
         self._send_again(connection, released)
 
-    def _send_again(self, connection: Resp, commands: Iterable[Command]) -> None:
+    def _send_again(self, connection: RespConnection, commands: Iterable[Command]) -> None:
         for command in commands:
             for script in [script for script in self._forgotten if script.called_by(command)]:
                 # In one write with the call, so that it runs even if Redis is made to forget it all the time.
@@ -437,7 +437,7 @@ class Redis:
 class Script:
     """A Lua script: one atomic step in Redis."""
 
-    def __init__(self, redis: Redis, names: Sequence[str], constants: Mapping[str, int]) -> None:
+    def __init__(self, redis: RedisClient, names: Sequence[str], constants: Mapping[str, int]) -> None:
         folder = files("live_support.chats") / "lua"
         known = [f"local {name.upper()} = {value}" for name, value in constants.items()]
         parts = [(folder / f"{name}.lua").read_text("utf-8") for name in ("prelude", *names)]
@@ -462,7 +462,7 @@ class Script:
 
 
 def _answer(
-    connection: Resp, *arguments: Argument, confirmed: tuple[bytes, bytes] | None = None
+    connection: RespConnection, *arguments: Argument, confirmed: tuple[bytes, bytes] | None = None
 ) -> "asyncio.Future[Any]":
     future = asyncio.get_running_loop().create_future()
     connection.send(Command(pack(*arguments), partial(_settle, future), confirmation=confirmed))

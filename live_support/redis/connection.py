@@ -67,7 +67,7 @@ def ignore(_: object) -> None:
     """Take what nobody needs."""
 
 
-class Resp(asyncio.Protocol):
+class RespConnection(asyncio.Protocol):
     """The connection. What is sent within one turn of the event loop leaves in one write.
 
     Args:
@@ -75,7 +75,7 @@ class Resp(asyncio.Protocol):
         on_error: takes the connection, a lasting command, and the error with which Redis answered it.
     """
 
-    def __init__(self, on_push: OnPush, on_error: Callable[["Resp", Command, str], None]) -> None:
+    def __init__(self, on_push: OnPush, on_error: Callable[["RespConnection", Command, str], None]) -> None:
         self.unanswered: deque[Command] = deque()
         """What was sent, oldest first."""
         self.lost = asyncio.Event()

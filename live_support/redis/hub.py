@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 from redis.exceptions import ResponseError
 
-from live_support.redis.client import Redis
+from live_support.redis.client import RedisClient
 from live_support.redis.connection import Command, OnReply, pack
 from live_support.redis.write_refusals import error_code
 from live_support.settings import Settings
@@ -46,7 +46,7 @@ class _Subscription:
 class Hub:
     """Channels and their listeners."""
 
-    def __init__(self, redis: Redis, settings: Settings) -> None:
+    def __init__(self, redis: RedisClient, settings: Settings) -> None:
         self._redis = redis
         self._deadline_seconds = settings.limits.store_seconds
         self._subscriptions: dict[bytes, _Subscription] = {}

@@ -29,7 +29,7 @@ from live_support.http.origin import OriginGuard
 from live_support.http.problems import problems_plugin
 from live_support.http.protocol import http_protocol
 from live_support.http.security_headers import SecurityHeaders
-from live_support.redis.client import Redis
+from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.refusal_log import refusal_log
 from live_support.service.drain import Drain
@@ -61,7 +61,7 @@ def build_service(
     description: str,
     port: int,
     settings: Settings,
-    redis: Redis,
+    redis: RedisClient,
     hub: Hub,
     drain: Drain,
     route_handlers: Sequence[ControllerRouterHandler],

@@ -5,7 +5,7 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 
 from live_support.http.problems import problems
-from live_support.redis.client import Redis
+from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.service.drain import Drain
 from schemas.messages import Health
@@ -14,7 +14,7 @@ _SHARED_SECONDS = 0.1
 """So long an answer of Redis's is given to everybody who asks: a flood of requests costs it ten probes a second."""
 
 
-async def why_unavailable(redis: Redis, hub: Hub, drain: Drain) -> str | None:
+async def why_unavailable(redis: RedisClient, hub: Hub, drain: Drain) -> str | None:
     """Say why this process cannot do its work now, as `/health` does; None if it can."""
     if drain.stopping:
         return "The service is stopping."
@@ -34,7 +34,7 @@ async def why_unavailable(redis: Redis, hub: Hub, drain: Drain) -> str | None:
     | {503: ResponseSpec(Health, description="It cannot; the reason says why.", generate_examples=False)},
 )
 async def health(
-    redis: NamedDependency[Redis], hub: NamedDependency[Hub], drain: NamedDependency[Drain]
+    redis: NamedDependency[RedisClient], hub: NamedDependency[Hub], drain: NamedDependency[Drain]
 ) -> Response[Health]:
     """Answer 200 when Redis answers and allows all that a join needs, else 503 with the reason."""
     reason = await why_unavailable(redis, hub, drain)
@@ -46,7 +46,7 @@ async def health(
 
 @head("/health", include_in_schema=False)
 async def health_head(
-    redis: NamedDependency[Redis], hub: NamedDependency[Hub], drain: NamedDependency[Drain]
+    redis: NamedDependency[RedisClient], hub: NamedDependency[Hub], drain: NamedDependency[Drain]
 ) -> Response[None]:
     """Answer as `GET` does, for monitors that read no body."""
     available = await why_unavailable(redis, hub, drain) is None

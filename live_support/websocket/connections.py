@@ -6,7 +6,7 @@ from typing import Protocol
 
 import structlog
 
-from live_support.timing_wheel import Sleeper, Wheel
+from live_support.timing_wheel import Timed, Wheel
 from schemas.errors import CloseCode
 
 log = structlog.get_logger()
@@ -15,7 +15,7 @@ TICK_SECONDS = 0.05
 """How exactly they are told of their deadlines."""
 
 
-class Open(Sleeper, Protocol):
+class RegisteredConnection(Timed, Protocol):
     """A connection, as the registry sees it."""
 
     def flush(self) -> None:
@@ -39,33 +39,33 @@ class Connections:
     """A registry, with one clock and one flush at a turn's end for all."""
 
     def __init__(self) -> None:
-        self._open: set[Open] = set()
-        self._unsent: list[Open] = []
+        self._open: set[RegisteredConnection] = set()
+        self._unsent: list[RegisteredConnection] = []
         self._wheel = Wheel(TICK_SECONDS)
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def __iter__(self) -> Iterator[Open]:
+    def __iter__(self) -> Iterator[RegisteredConnection]:
         """A copy: closing connections go while one iterates."""
         return iter(tuple(self._open))
 
-    def add(self, connection: Open, at: float) -> None:
+    def add(self, connection: RegisteredConnection, at: float) -> None:
         """Register an open connection, to be looked at at a time of the event loop's clock."""
         self._open.add(connection)
         self.wake(connection, at)
 
-    def discard(self, connection: Open) -> None:
+    def discard(self, connection: RegisteredConnection) -> None:
         """Forget a connection."""
         self._open.discard(connection)
         self._wheel.forget(connection)
 
-    def wake(self, connection: Open, at: float) -> None:
+    def wake(self, connection: RegisteredConnection, at: float) -> None:
         """Look at a connection at a certain time, unless it is done earlier anyway."""
         if connection in self._open:
             self._wheel.wake(connection, at)
 
-    def flush_soon(self, connection: Open) -> None:
+    def flush_soon(self, connection: RegisteredConnection) -> None:
         """Flush a connection at the end of this turn of the event loop: one callback serves all of them."""
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._flush)

@@ -7,7 +7,7 @@ from redis.asyncio import Redis as Client
 
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
-from live_support.redis.client import Redis
+from live_support.redis.client import RedisClient
 from live_support.settings import Settings
 
 
@@ -19,17 +19,17 @@ async def client(redis_url: str, settings: Settings) -> AsyncIterator[Client]:  
 
 
 @pytest.fixture
-async def core_redis(settings: Settings) -> AsyncIterator[Redis]:
-    redis = Redis(settings)
+async def redis_client(settings: Settings) -> AsyncIterator[RedisClient]:
+    redis = RedisClient(settings)
     yield redis
     await redis.close()
 
 
 @pytest.fixture
-def store(core_redis: Redis, settings: Settings) -> ChatStore:
-    return ChatStore(core_redis, settings)
+def store(redis_client: RedisClient, settings: Settings) -> ChatStore:
+    return ChatStore(redis_client, settings)
 
 
 @pytest.fixture
-def queue(core_redis: Redis, settings: Settings) -> JoinQueue:
-    return JoinQueue(core_redis, settings)
+def queue(redis_client: RedisClient, settings: Settings) -> JoinQueue:
+    return JoinQueue(redis_client, settings)

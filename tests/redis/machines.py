@@ -10,7 +10,7 @@ from redis.asyncio import Redis as Client
 
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
-from live_support.redis.client import Redis
+from live_support.redis.client import RedisClient
 from tests.keys import KEYS
 from tests.support import make_settings
 
@@ -28,7 +28,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.settings = make_settings(self.redis_url, **self.changes)
         self.runner = asyncio.Runner()
-        self.redis = Redis(self.settings)
+        self.redis = RedisClient(self.settings)
         self.client = Client.from_url(self.redis_url, decode_responses=True)
         self.store = ChatStore(self.redis, self.settings)
         self.queue = JoinQueue(self.redis, self.settings)

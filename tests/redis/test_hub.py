@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 import live_support.redis.client
 import live_support.redis.hub
-from live_support.redis.client import Redis as CoreRedis
+from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.settings import Limits, Settings
 from schemas.errors import Unavailable
@@ -49,7 +49,7 @@ def listener() -> Recorder:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Hub]:
-    redis = CoreRedis(settings)
+    redis = RedisClient(settings)
     hub = Hub(redis, settings)
     redis.start()
     try:
@@ -147,14 +147,14 @@ async def test_the_confirmation_of_an_earlier_subscription_is_not_taken_for_the_
 
 
 async def test_a_subscription_before_the_start_is_made_then(settings: Settings, redis: Redis) -> None:
-    core_redis, listener = CoreRedis(settings), Recorder()
-    hub = Hub(core_redis, settings)
+    redis_client, listener = RedisClient(settings), Recorder()
+    hub = Hub(redis_client, settings)
     hub.subscribe(CHANNEL, listener)
-    core_redis.start()
+    redis_client.start()
     await hub.confirmed(CHANNEL)
     await redis.publish(CHANNEL, "one")
     await listener.hears(b"one")
-    await core_redis.close()
+    await redis_client.close()
 
 
 async def test_a_subscription_that_redis_does_not_confirm_is_unavailable(listener: Recorder) -> None:

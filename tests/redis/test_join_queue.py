@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
-from live_support.redis.client import Redis as CoreRedis
+from live_support.redis.client import RedisClient
 from live_support.settings import Limits, Settings
 from schemas.errors import AlreadyClaimed, NotWaiting, Unavailable
 from tests.chats import Chat
@@ -63,8 +63,8 @@ async def test_a_user_whose_support_has_joined_does_not_wait(queue: JoinQueue) -
     assert await waiting(queue) == []
 
 
-async def test_a_full_queue_takes_nobody_more(queue: JoinQueue, settings: Settings, core_redis: CoreRedis) -> None:
-    small = JoinQueue(core_redis, replace(settings, limits=Limits(waiting_users=2)))
+async def test_a_full_queue_takes_nobody_more(queue: JoinQueue, settings: Settings, redis_client: RedisClient) -> None:
+    small = JoinQueue(redis_client, replace(settings, limits=Limits(waiting_users=2)))
     await enqueue(small, NIKA, ANA)
     with pytest.raises(Unavailable):
         await enqueue(small, LEO)

@@ -136,17 +136,17 @@ async def test_all_keys_of_a_script_are_in_one_slot(
     chat_server: Service, subscriber_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Sequence[str]] = []
-    submit = live_support.redis.client.Redis.submit_packed
+    submit = live_support.redis.client.RedisClient.submit_packed
 
     def recorded(
-        redis: live_support.redis.client.Redis, packed: bytes, on_reply: OnReply, patience: float | None = None
+        redis: live_support.redis.client.RedisClient, packed: bytes, on_reply: OnReply, patience: float | None = None
     ) -> None:
         arguments = unpacked(packed)
         if arguments[0] == "EVALSHA":
             calls.append(arguments[3 : 3 + int(arguments[2])])
         submit(redis, packed, on_reply, patience)
 
-    monkeypatch.setattr(live_support.redis.client.Redis, "submit_packed", recorded)
+    monkeypatch.setattr(live_support.redis.client.RedisClient, "submit_packed", recorded)
     await converse(chat_server, subscriber_service)
     assert len({tuple(call) for call in calls}) >= 3, "chat, queue and rate"
     for keys in calls:

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from api.live_chats import LiveChats
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
-from live_support.redis.client import Redis as CoreRedis
+from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.settings import Settings
 from tests import older_release
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.given(chat_ttl_seconds=CHAT_SECONDS, leave_grace_second
 class Leaving:
     """A process whose only connection leaves, and whose last word to the queue takes its time."""
 
-    def __init__(self, redis: CoreRedis, settings: Settings, client: Redis) -> None:
+    def __init__(self, redis: RedisClient, settings: Settings, client: Redis) -> None:
         self.queue = JoinQueue(redis, settings)
         self._store = ChatStore(redis, settings)
         self._chats = LiveChats(self._store, self.queue, Hub(redis, settings), settings)
@@ -67,8 +67,8 @@ class Leaving:
 
 
 @pytest.fixture
-def leaving(core_redis: CoreRedis, settings: Settings, redis: Redis) -> Leaving:
-    return Leaving(core_redis, settings, redis)
+def leaving(redis_client: RedisClient, settings: Settings, redis: Redis) -> Leaving:
+    return Leaving(redis_client, settings, redis)
 
 
 async def present_until(redis: Redis, chat: Chat) -> float:

@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from live_support.chats.store import ChatStore
-from live_support.redis.client import Redis
+from live_support.redis.client import RedisClient
 from live_support.settings import Settings
 from schemas.errors import ChatGone
 from tests.chats import Chat
@@ -31,10 +31,10 @@ pytestmark = pytest.mark.given(chat_ttl_seconds=CHAT_SECONDS, waiting_ttl_second
 
 
 @pytest.fixture
-async def short_lived(core_redis: Redis, settings: Settings) -> ChatStore:
+async def short_lived(redis_client: RedisClient, settings: Settings) -> ChatStore:
     """A store whose chats live for three units."""
     ttl = 3 * UNIT
-    return ChatStore(core_redis, replace(settings, chat_ttl_seconds=ttl, waiting_ttl_seconds=ttl))
+    return ChatStore(redis_client, replace(settings, chat_ttl_seconds=ttl, waiting_ttl_seconds=ttl))
 
 
 async def keys_of(client: Client, chat: Chat) -> list[str]:
@@ -109,10 +109,10 @@ async def test_nothing_revives_an_expired_chat(short_lived: ChatStore, client: C
 
 
 async def test_a_chat_that_ends_while_many_speak_ends_whole(
-    core_redis: Redis, client: Client, settings: Settings
+    redis_client: RedisClient, client: Client, settings: Settings
 ) -> None:
     # Each append races with the end of its chat: it renews all of it or finds nothing of it.
-    moment = ChatStore(core_redis, replace(settings, chat_ttl_seconds=0.005, waiting_ttl_seconds=0.005))
+    moment = ChatStore(redis_client, replace(settings, chat_ttl_seconds=0.005, waiting_ttl_seconds=0.005))
     chats = [await Chat.open(moment, number) for number in range(200)]
     await asyncio.gather(*(chat.say("hey") for chat in chats), return_exceptions=True)
 

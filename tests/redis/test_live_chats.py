@@ -13,7 +13,7 @@ from api.live_chat import LiveChat
 from api.live_chats import LiveChats
 from live_support.chats.join_queue import JoinQueue, Presence
 from live_support.chats.store import ChatStore
-from live_support.redis.client import Redis as CoreRedis
+from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.settings import Settings
 from schemas.errors import CloseCode
@@ -64,8 +64,8 @@ class Reader(Tab):
 
 
 @pytest.fixture
-async def chats(core_redis: CoreRedis, store: ChatStore, queue: JoinQueue, settings: Settings) -> LiveChats:
-    return LiveChats(store, queue, Hub(core_redis, settings), settings)
+async def chats(redis_client: RedisClient, store: ChatStore, queue: JoinQueue, settings: Settings) -> LiveChats:
+    return LiveChats(store, queue, Hub(redis_client, settings), settings)
 
 
 @asynccontextmanager

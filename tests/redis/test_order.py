@@ -10,10 +10,10 @@ import pytest
 from redis.asyncio import Redis as Client
 
 import live_support.redis.client
+from live_support.chats.address_rate import AddressRate
 from live_support.chats.join_queue import JoinQueue, Presence
 from live_support.chats.store import ChatStore, outcome
-from live_support.rate import AddressRate
-from live_support.redis.client import Redis
+from live_support.redis.client import RedisClient
 from live_support.settings import Limits, Rate, Settings
 from schemas.errors import Unavailable
 from tests.chats import Chat, hex_id
@@ -45,14 +45,14 @@ async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def far_redis(proxy: Proxy, settings: Settings) -> AsyncIterator[Redis]:
-    redis = Redis(replace(settings, redis_url=proxy.url))
+async def far_redis(proxy: Proxy, settings: Settings) -> AsyncIterator[RedisClient]:
+    redis = RedisClient(replace(settings, redis_url=proxy.url))
     yield redis
     await redis.close()
 
 
 @pytest.fixture
-async def far_store(far_redis: Redis, settings: Settings) -> ChatStore:
+async def far_store(far_redis: RedisClient, settings: Settings) -> ChatStore:
     return ChatStore(far_redis, settings)
 
 
@@ -173,12 +173,12 @@ DEADLINE_SECONDS = 3 * UNIT
 
 
 @pytest.fixture
-async def hasty(proxy: Proxy, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Redis]:
+async def hasty(proxy: Proxy, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RedisClient]:
     """A Redis that soon gives up, first what it has sent, then the connection."""
     monkeypatch.setattr(live_support.redis.client, "_AWAY_SECONDS", DEADLINE_SECONDS)
     monkeypatch.setattr(live_support.redis.client, "_PING_SECONDS", UNIT)
     monkeypatch.setattr(live_support.redis.client, "_SILENCE_SECONDS", 6 * UNIT)
-    redis = Redis(replace(settings, redis_url=proxy.url, limits=Limits(store_seconds=DEADLINE_SECONDS)))
+    redis = RedisClient(replace(settings, redis_url=proxy.url, limits=Limits(store_seconds=DEADLINE_SECONDS)))
     yield redis
     await redis.close()
 
@@ -201,7 +201,7 @@ async def deliver(proxy: Proxy, client: Client, count: int) -> None:
 
 @pytest.mark.parametrize("goes_on", [True, False])
 async def test_what_was_refused_is_not_stored_when_it_arrives_after_all(
-    hasty: Redis, proxy: Proxy, client: Client, settings: Settings, goes_on: bool
+    hasty: RedisClient, proxy: Proxy, client: Client, settings: Settings, goes_on: bool
 ) -> None:
     chat = await Chat.open(ChatStore(hasty, settings))
     sender = Sender(chat)
@@ -226,7 +226,7 @@ async def test_what_a_new_connection_has_stored_is_not_stored_again_by_the_old_o
 ) -> None:
     monkeypatch.setattr(live_support.redis.client, "_PING_SECONDS", UNIT)
     monkeypatch.setattr(live_support.redis.client, "_SILENCE_SECONDS", 3 * UNIT)
-    redis = Redis(replace(settings, redis_url=proxy.url, limits=Limits(store_seconds=DEADLINE)))
+    redis = RedisClient(replace(settings, redis_url=proxy.url, limits=Limits(store_seconds=DEADLINE)))
     chat = await Chat.open(ChatStore(redis, settings))
     sender = Sender(chat)
     proxy.keep_requests()
@@ -260,7 +260,7 @@ STEPS: dict[str, Step] = {
 
 @pytest.mark.parametrize("step", STEPS)
 async def test_nothing_happens_after_it_was_reported_as_failed(
-    hasty: Redis, proxy: Proxy, client: Client, settings: Settings, store: ChatStore, queue: JoinQueue, step: str
+    hasty: RedisClient, proxy: Proxy, client: Client, settings: Settings, store: ChatStore, queue: JoinQueue, step: str
 ) -> None:
     far = ChatStore(hasty, settings), JoinQueue(hasty, settings), AddressRate(hasty, Rate("3/hour"), KEYS)
     await (await Chat.open(store)).join_user()
@@ -293,7 +293,7 @@ async def test_a_chat_that_is_opened_again_keeps_what_was_said(store: ChatStore)
 
 @pytest.mark.parametrize("hours", [-1, 1])
 async def test_nobody_notices_that_the_clock_of_redis_is_set(
-    far_redis: Redis, far_store: ChatStore, hours: int
+    far_redis: RedisClient, far_store: ChatStore, hours: int
 ) -> None:
     chat = await Chat.open(far_store)
     # What this process knows of it is wrong by so much then.

@@ -5,7 +5,7 @@ from redis.asyncio import Redis
 
 from live_support.chats.join_queue import JoinQueue, Presence
 from live_support.chats.store import ChatStore
-from live_support.redis.client import Redis as CoreRedis
+from live_support.redis.client import RedisClient
 from live_support.settings import Settings
 from schemas.errors import AlreadyClaimed, NotWaiting
 from tests.chats import Chat
@@ -79,9 +79,9 @@ async def test_many_users_are_touched_in_batches(queue: JoinQueue) -> None:
 
 
 async def test_a_user_whom_nobody_touches_is_forgotten(
-    core_redis: CoreRedis, settings: Settings, store: ChatStore
+    redis_client: RedisClient, settings: Settings, store: ChatStore
 ) -> None:
-    queue = JoinQueue(core_redis, replace(settings, leave_grace_seconds=UNIT))
+    queue = JoinQueue(redis_client, replace(settings, leave_grace_seconds=UNIT))
     await enqueue(queue, NIKA)
     await queue.sweep(store)
     assert await waiting(queue) == [NIKA], "the grace is not over"
@@ -144,8 +144,8 @@ async def test_a_lease_that_is_over_returns_the_user_to_the_old_place(
     await queue.claim(first.user_id, claim_id="b")
 
 
-async def test_a_lease_ends_by_itself(core_redis: CoreRedis, settings: Settings, store: ChatStore) -> None:
-    queue = JoinQueue(core_redis, replace(settings, claim_lease_seconds=UNIT))
+async def test_a_lease_ends_by_itself(redis_client: RedisClient, settings: Settings, store: ChatStore) -> None:
+    queue = JoinQueue(redis_client, replace(settings, claim_lease_seconds=UNIT))
     chat = await waiting_chat(queue, store, 1)
     await queue.claim(chat.user_id, claim_id="a")
 
@@ -237,10 +237,10 @@ async def test_nobody_is_claimed_for_longer_than_the_lease(
 
 
 async def test_a_process_with_another_grace_is_not_contradicted(
-    queue: JoinQueue, core_redis: CoreRedis, settings: Settings, store: ChatStore, redis: Redis
+    queue: JoinQueue, redis_client: RedisClient, settings: Settings, store: ChatStore, redis: Redis
 ) -> None:
     """While a setting is being changed, one process after the other."""
-    longer = JoinQueue(core_redis, replace(settings, leave_grace_seconds=1.9 * settings.leave_grace_seconds))
+    longer = JoinQueue(redis_client, replace(settings, leave_grace_seconds=1.9 * settings.leave_grace_seconds))
     await longer.touch([present(NIKA, 1)])
     await queue.sweep(store)
     assert await seconds_left(redis, KEYS.queue.present, NIKA) > 1.5 * settings.leave_grace_seconds

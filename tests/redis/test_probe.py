@@ -17,7 +17,7 @@ import api.app
 import subscriber.app
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
-from live_support.redis.client import Redis
+from live_support.redis.client import RedisClient
 from live_support.redis.probe import explain
 from live_support.settings import Limits, Settings
 from schemas.errors import Unavailable
@@ -66,9 +66,9 @@ async def user_url(client: Client, redis_url: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def limited(settings: Settings, user_url: str) -> AsyncIterator[Redis]:
+async def limited(settings: Settings, user_url: str) -> AsyncIterator[RedisClient]:
     """A Redis that has only what the documents ask for."""
-    redis = Redis(replace(settings, redis_url=user_url))
+    redis = RedisClient(replace(settings, redis_url=user_url))
     # As both services have them.
     ChatStore(redis, settings)
     JoinQueue(redis, settings)
@@ -76,7 +76,7 @@ async def limited(settings: Settings, user_url: str) -> AsyncIterator[Redis]:
     await redis.close()
 
 
-async def becomes(redis: Redis, reason: str | None) -> None:
+async def becomes(redis: RedisClient, reason: str | None) -> None:
     """Wait until the probe says so."""
     said: list[str | None] = [None]
 
@@ -99,7 +99,7 @@ async def test_the_rights_of_the_documents_are_enough_for_both_services(settings
 
 
 @pytest.mark.parametrize("right", RIGHTS)
-async def test_without_one_of_them_health_names_it(limited: Redis, client: Client, right: str) -> None:
+async def test_without_one_of_them_health_names_it(limited: RedisClient, client: Client, right: str) -> None:
     limited.start()
     await becomes(limited, None)
     await set_rules(client, *(rule for rule in RULES if rule != right))
@@ -110,7 +110,7 @@ async def test_without_one_of_them_health_names_it(limited: Redis, client: Clien
     await becomes(limited, None)
 
 
-async def test_a_user_who_may_do_anything_but_use_channels(limited: Redis, client: Client) -> None:
+async def test_a_user_who_may_do_anything_but_use_channels(limited: RedisClient, client: Client) -> None:
     """What `ACL SETUSER app on >pw ~* +@all` makes with Redis 7."""
     await set_rules(client, "on", f">{PASSWORD}", "~*", "+@all")
     limited.start()
@@ -133,7 +133,9 @@ async def test_a_user_who_may_do_anything_but_use_channels(limited: Redis, clien
         (["~*", "&*", "+@read", "+ping", "+script|load", "+time"], None),
     ],
 )
-async def test_users_whom_operators_make(limited: Redis, client: Client, rules: list[str], reason: str | None) -> None:
+async def test_users_whom_operators_make(
+    limited: RedisClient, client: Client, rules: list[str], reason: str | None
+) -> None:
     await set_rules(client, "on", f">{PASSWORD}", *rules)
     limited.start()
     if reason is not None:
@@ -147,7 +149,7 @@ async def test_users_whom_operators_make(limited: Redis, client: Client, rules: 
     await eventually(is_named)
 
 
-async def test_what_is_not_needed_may_be_missing(limited: Redis, client: Client) -> None:
+async def test_what_is_not_needed_may_be_missing(limited: RedisClient, client: Client) -> None:
     unneeded = [f"-{command}" for command in ("setrange", "info", "config", "client", "eval", "select", "hello")]
     await set_rules(client, "on", f">{PASSWORD}", "~*", "&*", "+@all", *unneeded)
     with capture_logs() as logs:
@@ -160,7 +162,7 @@ async def test_with_a_prefix_the_user_needs_only_its_keys_and_channels(
     settings: Settings, client: Client, user_url: str
 ) -> None:
     await set_rules(client, "on", f">{PASSWORD}", "~shop:*", "&shop:*", "+@all")
-    redis = Redis(replace(settings, redis_url=user_url, key_prefix="shop"))
+    redis = RedisClient(replace(settings, redis_url=user_url, key_prefix="shop"))
     redis.start()
     await becomes(redis, None)
     await set_rules(client, "on", f">{PASSWORD}", "~live-support:*", "&live-support:*", "+@all")
@@ -205,7 +207,7 @@ def told(logs: list[EventDict]) -> list[str]:
 
 
 async def test_the_log_knows_without_anybody_who_asks_for_the_health(
-    limited: Redis, settings: Settings, client: Client
+    limited: RedisClient, settings: Settings, client: Client
 ) -> None:
     await set_rules(client, *(rule for rule in RULES if rule != "+xadd"))
     with capture_logs() as logs:
@@ -251,14 +253,14 @@ async def test_health_says_what_is_wrong_with_the_address_and_nothing_of_it(
 ) -> None:
     assert user_url
     url = urlsplit(redis_url)
-    redis = Redis(replace(settings, redis_url=url._replace(netloc=f"{userinfo}{url.netloc}", path=path).geturl()))
+    redis = RedisClient(replace(settings, redis_url=url._replace(netloc=f"{userinfo}{url.netloc}", path=path).geturl()))
     redis.start()
     await becomes(redis, reason)
     await redis.close()
 
 
 async def test_where_nobody_listens_redis_does_not_answer(settings: Settings) -> None:
-    redis = Redis(replace(settings, redis_url=f"redis://127.0.0.1:{free_port()}"))
+    redis = RedisClient(replace(settings, redis_url=f"redis://127.0.0.1:{free_port()}"))
     redis.start()
     await becomes(redis, "Redis does not answer.")
     await redis.close()
@@ -305,7 +307,7 @@ async def test_one_node_of_a_cluster_is_not_enough(tmp_path: Path) -> None:
                 return "cluster_state:ok" in str(await client.execute_command("CLUSTER", "INFO"))  # type: ignore[no-untyped-call]
 
             await eventually(is_up)
-            redis = Redis(make_settings(url))
+            redis = RedisClient(make_settings(url))
             redis.start()
             await becomes(redis, "Redis is one node of a cluster, and holds only a part of the keys.")
             await redis.close()
@@ -338,41 +340,41 @@ async def test_many_who_ask_for_the_health_share_the_answers(settings: Settings)
             assert probes - before < 25
 
 
-async def test_the_probe_changes_nothing(core_redis: Redis, client: Client) -> None:
-    core_redis.start()
-    await becomes(core_redis, None)
+async def test_the_probe_changes_nothing(redis_client: RedisClient, client: Client) -> None:
+    redis_client.start()
+    await becomes(redis_client, None)
     keys, channels = await client.keys("*"), await client.pubsub_channels()
     dirty = (await client.info("persistence"))["rdb_changes_since_last_save"]
     for _ in range(5):
-        assert await core_redis.ping() is None
+        assert await redis_client.ping() is None
     assert await client.keys("*") == keys
     assert await client.pubsub_channels() == channels == []
     assert (await client.info("persistence"))["rdb_changes_since_last_save"] == dirty
 
 
 async def test_scripts_that_are_forgotten_all_the_time_do_not_make_it_unhealthy(
-    core_redis: Redis, client: Client
+    redis_client: RedisClient, client: Client
 ) -> None:
-    core_redis.start()
-    await becomes(core_redis, None)
+    redis_client.start()
+    await becomes(redis_client, None)
     for _ in range(20):
         await client.script_flush()
-        assert await core_redis.ping() is None
+        assert await redis_client.ping() is None
 
 
 # Eviction.
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
-async def test_a_redis_that_may_evict_is_told_once(core_redis: Redis, client: Client, policy: str) -> None:
+async def test_a_redis_that_may_evict_is_told_once(redis_client: RedisClient, client: Client, policy: str) -> None:
     await client.config_set("maxmemory-policy", policy)
     try:
         with capture_logs() as logs:
-            core_redis.start()
-            await core_redis.run("PING")
+            redis_client.start()
+            await redis_client.run("PING")
             await client.client_kill_filter(_type="normal", skipme=True)
-            await core_redis.run("PING")
-            await core_redis.run("PING")
+            await redis_client.run("PING")
+            await redis_client.run("PING")
     finally:
         await client.config_set("maxmemory-policy", "noeviction")
     assert [log["policy"] for log in logs if log["event"] == "redis_may_evict"] == [policy]

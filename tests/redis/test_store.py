@@ -12,7 +12,7 @@ from redis.asyncio import Redis as Client
 
 from live_support.chats.keys import said_field
 from live_support.chats.store import _JOINS_AT_ONCE, ChatStore, Entry
-from live_support.redis.client import Redis
+from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.settings import Limits, Rate, Settings
 from schemas.codec import encode
@@ -122,15 +122,15 @@ async def test_a_support_with_another_id_than_the_chats_is_forbidden(chat: Chat)
 
 @pytest.mark.given(chat_max_messages=10_000)
 async def test_tabs_that_join_a_full_chat_at_once_do_not_cost_the_connection(
-    store: ChatStore, core_redis: Redis, settings: Settings
+    store: ChatStore, redis_client: RedisClient, settings: Settings
 ) -> None:
     """With subscriptions Redis lets it owe 32 MB; these histories are 64 MB."""
-    hub = Hub(core_redis, settings)
+    hub = Hub(redis_client, settings)
     chat = await Chat.open(store)
     hub.subscribe(KEYS.chat(chat.chat_id).live, Ignoring(), sharded=True)
     for begin in range(0, 2000, 100):
         await asyncio.gather(*(chat.say(f"{number:03}" + "x" * 3900) for number in range(begin, begin + 100)))
-    connection = await core_redis.run("CLIENT", "ID")
+    connection = await redis_client.run("CLIENT", "ID")
 
     async def joins(tab: str) -> list[bytes]:
         snapshot = await chat.join_user(tab)
@@ -138,7 +138,7 @@ async def test_tabs_that_join_a_full_chat_at_once_do_not_cost_the_connection(
         return [body async for piece in store.messages(chat.chat_id, snapshot) for body in piece]
 
     histories = await asyncio.gather(*(joins(f"u{number}") for number in range(8)))
-    assert await core_redis.run("CLIENT", "ID") == connection
+    assert await redis_client.run("CLIENT", "ID") == connection
     said = [entry.body for entry in await chat.log() if entry.kind == b"ChatMessage"]
     assert len(said) == 2000
     assert histories == [said] * 8
@@ -220,9 +220,9 @@ async def test_the_token_itself_is_not_stored(store: ChatStore, client: Client) 
 
 
 @pytest.fixture
-async def small_chat(core_redis: Redis, settings: Settings) -> Chat:
+async def small_chat(redis_client: RedisClient, settings: Settings) -> Chat:
     """A chat in which each participant may have two connections."""
-    return await Chat.open(ChatStore(core_redis, replace(settings, limits=Limits(connections_per_participant=2))))
+    return await Chat.open(ChatStore(redis_client, replace(settings, limits=Limits(connections_per_participant=2))))
 
 
 async def replaced_in(chat: Chat) -> list[bytes]:
@@ -251,10 +251,10 @@ async def test_connections_that_have_left_take_no_room(small_chat: Chat) -> None
 
 
 async def test_a_log_does_not_grow_for_ever_by_connections_that_come_and_replace_others(
-    core_redis: Redis, settings: Settings
+    redis_client: RedisClient, settings: Settings
 ) -> None:
     limits = Limits(connections_per_participant=1, replaced_connections=10)
-    chat = await Chat.open(ChatStore(core_redis, replace(settings, limits=limits)))
+    chat = await Chat.open(ChatStore(redis_client, replace(settings, limits=limits)))
     joined = [f"u{number}" for number in range(10)]
     for connection in joined:
         await chat.join_user(connection)
@@ -496,8 +496,10 @@ async def test_a_message_holds_the_supportId_of_its_moment(chat: Chat) -> None: 
 
 
 @pytest.mark.parametrize("bound", [{"chat_max_messages": 2}, {"chat_max_bytes": 300}])
-async def test_a_full_chat_takes_nothing_more(core_redis: Redis, settings: Settings, bound: dict[str, int]) -> None:
-    chat = await Chat.open(ChatStore(core_redis, replace(settings, **bound)))
+async def test_a_full_chat_takes_nothing_more(
+    redis_client: RedisClient, settings: Settings, bound: dict[str, int]
+) -> None:
+    chat = await Chat.open(ChatStore(redis_client, replace(settings, **bound)))
     await chat.say("one", connection="u1", number=1)
     await chat.say("two", connection="u1", number=2)
     for number in (3, 4, 3):

@@ -4,7 +4,7 @@ from asyncio import BaseTransport
 
 import pytest
 
-from live_support.addresses import Census, network
+from live_support.addresses import ConnectionLimiter, network
 
 
 class Transport(BaseTransport):
@@ -40,7 +40,7 @@ def test_an_ipv6_host_counts_with_its_network(address: str, expected: str) -> No
 
 
 def test_an_address_has_so_many_places() -> None:
-    census = Census(2)
+    census = ConnectionLimiter(2)
     one, two, three = Transport(), Transport(), Transport()
     assert [census.enter("192.0.2.1", transport) for transport in (one, two, three)] == [True, True, False]
     assert census.enter("192.0.2.2", three)
@@ -52,7 +52,7 @@ def test_an_address_has_so_many_places() -> None:
 
 
 def test_who_has_gone_without_saying_so_makes_room() -> None:
-    census = Census(1)
+    census = ConnectionLimiter(1)
     one = Transport()
     assert census.enter("192.0.2.1", one)
     assert not census.enter("192.0.2.1", Transport())
@@ -61,13 +61,13 @@ def test_who_has_gone_without_saying_so_makes_room() -> None:
 
 
 def test_without_a_bound_nothing_is_counted() -> None:
-    census = Census(None)
+    census = ConnectionLimiter(None)
     assert all(census.enter("192.0.2.1", Transport()) for _ in range(1000))
     assert census.known == 0
 
 
 def test_what_is_gone_is_forgotten_in_time() -> None:
-    census = Census(1)
+    census = ConnectionLimiter(1)
     for number in range(100_000):
         transport = Transport()
         assert census.enter(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", transport)

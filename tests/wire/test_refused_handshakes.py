@@ -10,7 +10,7 @@ from litestar import Litestar, WebSocket, websocket
 from litestar.exceptions import PermissionDeniedException
 from websockets.exceptions import InvalidStatus
 
-from live_support.redis.client import Redis
+from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.service.app import build_service
 from live_support.service.drain import Drain
@@ -74,7 +74,7 @@ async def service_that_raises(settings: Settings, error: Callable[[], Exception]
         async def lifespan(_: Litestar) -> AsyncIterator[None]:
             yield
 
-        redis = Redis(settings)
+        redis = RedisClient(settings)
         return build_service(
             name="Fails", key="fails", description="", port=0, settings=settings, redis=redis,
             hub=Hub(redis, settings), drain=Drain(settings.limits), route_handlers=[fails], dependencies={},

@@ -1,0 +1,24 @@
+"""AddressRate: a bucket for each client address, in Redis."""
+
+from live_support.addresses import network
+from live_support.chats.keys import Keys
+from live_support.redis.client import RedisClient
+from live_support.settings import Rate
+
+
+class AddressRate:
+    """A bucket for each client address, shared by all processes."""
+
+    def __init__(self, redis: RedisClient, rate: Rate, keys: Keys) -> None:
+        self._keys = keys
+        self._rate = rate
+        self._take = redis.script("take")
+
+    async def take(self, address: str) -> int:
+        """Take one unit; return 0, or in how many milliseconds to try again.
+
+        Raises:
+            Unavailable: Redis gives no definite answer.
+        """
+        interval_us = max(1, round(self._rate.interval_seconds * 1_000_000))
+        return int(await self._take([self._keys.rate(network(address))], interval_us, self._rate.count))
