@@ -8,7 +8,7 @@ from typing import Self
 import hiredis
 
 from live_support.redis.connection import pack
-from tests.proxy import Words, answered_with
+from tests.helpers.proxy import Words, answered_with
 
 # A script names all its keys, so these tell the scripts of a chat and of the queue apart from everything else.
 CHAT_SCRIPT = b":connections"

@@ -24,8 +24,8 @@ from tests.faults.redis_proxy import Proxy
 from tests.faults.report import Row
 from tests.faults.scenario import SETTLE_SECONDS, Plan, Run, scenario
 from tests.faults.system import System
-from tests.keys import KEYS
-from tests.support import UNIT
+from tests.helpers.keys import KEYS
+from tests.helpers.support import UNIT
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 

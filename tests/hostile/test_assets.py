@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from live_support.docs_pages.pages import asset_folders
-from tests.support import DEADLINE, Service, http
+from tests.helpers.support import DEADLINE, Service, http
 
 BUNDLE = "/docs-assets/swagger-ui-bundle.js"
 FILES = [

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.support import replace, serve
 from tests.hostile import echo
-from tests.support import replace, serve
 
 pytestmark = pytest.mark.slow
 

@@ -17,8 +17,8 @@ import pytest
 from redis.asyncio import Redis
 
 from live_support.docs_pages.pages import asset_folders
-from tests.conversation import say, talk_in
-from tests.support import DEADLINE, UNIT, Service, eventually, free_port, is_healthy
+from tests.helpers.conversation import say, talk_in
+from tests.helpers.support import DEADLINE, UNIT, Service, eventually, free_port, is_healthy
 
 pytestmark = pytest.mark.slow
 

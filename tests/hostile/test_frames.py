@@ -17,8 +17,8 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 
+from tests.helpers.support import UNIT, WEBSOCKET
 from tests.hostile.victims import MIB, Honest, Victim, running
-from tests.support import UNIT, WEBSOCKET
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from live_support.settings import Network, Rate
-from tests.support import DEADLINE, Service, User, eventually, http
+from tests.helpers.support import DEADLINE, Service, User, eventually, http
 
 GOOD = [
     b"Host: localhost",

@@ -7,9 +7,9 @@ from asyncio.subprocess import PIPE
 
 import pytest
 
+from tests.helpers.support import Service, User
 from tests.hostile.test_http import GET, POST, Peer, status
 from tests.hostile.test_stray_bytes import CHUNKED, statuses
-from tests.support import Service, User
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

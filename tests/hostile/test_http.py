@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from live_support.settings import Limits, Network
-from tests.conversation import say, talk_in
-from tests.support import DEADLINE, UNIT, Service, eventually, http
+from tests.helpers.conversation import say, talk_in
+from tests.helpers.support import DEADLINE, UNIT, Service, eventually, http
 
 SECONDS = 5 * UNIT
 """What the deadlines are set to; long ones are far beyond what a test waits for."""

@@ -25,7 +25,7 @@ from schemas.codec import decode_claim, decode_client_message, decode_new_user
 from schemas.errors import ChatError, NotAuthenticated
 from schemas.messages import Join, NewChatMessage, SupportJoin
 from schemas.text import clean_content, clean_name
-from tests.tokens import SECRET
+from tests.helpers.tokens import SECRET
 
 ID = "0123456789abcdef" * 2
 KIB = 1024

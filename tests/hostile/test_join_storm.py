@@ -14,8 +14,8 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 
+from tests.helpers.support import UNIT, Frame, Stopwatch, User
 from tests.hostile.victims import MIB, Honest, Victim, running
-from tests.support import UNIT, Frame, Stopwatch, User
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 

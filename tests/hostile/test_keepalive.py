@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 import uvicorn
 
+from tests.helpers.support import DEADLINE, UNIT, Service, replace, serve
 from tests.hostile import echo
 from tests.hostile.attacks import frame
-from tests.support import DEADLINE, UNIT, Service, replace, serve
 
 PING, PONG, CLOSE, TEXT = 0x89, 0xA, 0x88, 0x81
 

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from tests.helpers.support import DEADLINE, replace, serve
 from tests.hostile import echo
 from tests.hostile.attacks import frame
-from tests.support import DEADLINE, replace, serve
 
 TEXT, CLOSE, NO_OPCODE = 1, 8, 3
 NORMAL = (1000).to_bytes(2, "big")

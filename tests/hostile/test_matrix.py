@@ -15,9 +15,9 @@ from websockets.exceptions import ConnectionClosed
 
 import api.app
 import subscriber.app
-from tests.conversation import Talk, refusal, say
-from tests.support import Frame, Service, Socket, User, agent, http, make_settings, serve, user_in_chat
-from tests.tokens import OTHER_SECRET, SECRET, as_browser, bearer, make_token
+from tests.helpers.conversation import Talk, refusal, say
+from tests.helpers.support import Frame, Service, Socket, User, agent, http, make_settings, serve, user_in_chat
+from tests.helpers.tokens import OTHER_SECRET, SECRET, as_browser, bearer, make_token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Service
+from tests.helpers.support import Service
 
 pytestmark = pytest.mark.slow
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from tests.helpers.support import Service
 from tests.hostile.test_http import GET, POST, Peer, status
-from tests.support import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

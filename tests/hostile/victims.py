@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support import DEADLINE, Service, Socket, User, eventually, free_port, is_healthy
+from tests.helpers.support import DEADLINE, Service, Socket, User, eventually, free_port, is_healthy
 
 HONEST_USERS = 4
 PAUSE_SECONDS = 1 / 15

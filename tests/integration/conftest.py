@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.up import Up
+from tests.helpers.processes import Up
 
 
 @pytest.fixture

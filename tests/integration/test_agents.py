@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.conversation import Talk, refusal, say, shown_next
-from tests.support import UNIT, Frame, Service, Socket, User, agent, eventually, user_in_chat
-from tests.tokens import OTHER_SECRET, SECRET, as_browser, bearer, make_token
+from tests.helpers.conversation import Talk, refusal, say, shown_next
+from tests.helpers.support import UNIT, Frame, Service, Socket, User, agent, eventually, user_in_chat
+from tests.helpers.tokens import OTHER_SECRET, SECRET, as_browser, bearer, make_token
 
 pytestmark = pytest.mark.given(agent_jwt_secret=SECRET)
 

@@ -4,8 +4,8 @@ import pytest
 from redis.asyncio import Redis
 
 from live_support_client import AlreadyClaimed, ChatClient, JoinRequest, JoinsClient, NotWaiting
-from tests.keys import KEYS
-from tests.people import (
+from tests.helpers.keys import KEYS
+from tests.helpers.sdk import (
     Agent,
     hear,
     hear_some,
@@ -13,7 +13,7 @@ from tests.people import (
     waiting_before_a_new_user,
     waiting_user,
 )
-from tests.support import UNIT
+from tests.helpers.support import UNIT
 
 LONG_LEASE = 6000 * UNIT
 """Far longer than any test waits."""

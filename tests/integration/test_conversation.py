@@ -15,8 +15,8 @@ from live_support_client import (
     SupportJoined,
     UserJoined,
 )
-from tests.people import hear, hear_said, request_of
-from tests.support import DEADLINE
+from tests.helpers.sdk import hear, hear_said, request_of
+from tests.helpers.support import DEADLINE
 
 pytestmark = pytest.mark.usefixtures("no_task_is_left")
 

@@ -14,7 +14,7 @@ import pytest
 
 import api.app
 from live_support.settings import Settings
-from tests.support import DEADLINE, Service, User, agent, free_port, serve, support_in_chat
+from tests.helpers.support import DEADLINE, Service, User, agent, free_port, serve, support_in_chat
 
 ROOT = Path(__file__).parent.parent.parent
 NODE = shutil.which("node")

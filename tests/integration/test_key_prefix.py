@@ -12,8 +12,8 @@ import api.app
 import subscriber.app
 from live_support.settings import Rate
 from live_support_client import ChatClient, ChatGone, JoinsClient, NotWaiting, Options, RateLimited
-from tests.people import Agent, hear, hear_said, is_shown, request_of, user_in_chat, waiting_user
-from tests.support import DEADLINE, make_settings, serve
+from tests.helpers.sdk import Agent, hear, hear_said, is_shown, request_of, user_in_chat, waiting_user
+from tests.helpers.support import DEADLINE, make_settings, serve
 
 
 class Installation(NamedTuple):

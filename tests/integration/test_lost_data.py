@@ -6,10 +6,10 @@ import pytest
 from redis.asyncio import Redis
 
 from live_support_client import ChatClient, JoinsClient
-from tests.keys import KEYS
-from tests.people import Agent, hear, hear_some, is_shown, request_of, shown_next, waiting_user
-from tests.support import UNIT, eventually
-from tests.waiting import bring_back, keep
+from tests.helpers.keys import KEYS
+from tests.helpers.queue import bring_back, keep
+from tests.helpers.sdk import Agent, hear, hear_some, is_shown, request_of, shown_next, waiting_user
+from tests.helpers.support import UNIT, eventually
 
 LONG = 6000 * UNIT
 """Far longer than any test waits."""

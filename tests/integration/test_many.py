@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 import subscriber.app
 from live_support.settings import Settings
 from live_support_client import AlreadyClaimed, ChatClient, JoinRequest, JoinsClient, Options
-from tests.keys import KEYS
-from tests.people import Agent, hear_some, waiting_before_a_new_user, waiting_user
-from tests.support import UNIT, serve
+from tests.helpers.keys import KEYS
+from tests.helpers.sdk import Agent, hear_some, waiting_before_a_new_user, waiting_user
+from tests.helpers.support import UNIT, serve
 
 AGENTS = 50
 USERS = 200

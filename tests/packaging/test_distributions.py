@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import DEADLINE
-from tests.up import environment, wait_until
+from tests.helpers.processes import environment, wait_until
+from tests.helpers.support import DEADLINE
 
 ROOT = Path(__file__).parent.parent.parent
 SERVER, CLIENT = "live_support-", "live_support_client-"

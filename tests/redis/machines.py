@@ -11,8 +11,8 @@ from redis.asyncio import Redis as Client
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
 from live_support.redis.client import RedisClient
-from tests.keys import KEYS
-from tests.support import make_settings
+from tests.helpers.keys import KEYS
+from tests.helpers.support import make_settings
 
 T = TypeVar("T")
 

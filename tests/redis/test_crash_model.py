@@ -16,8 +16,8 @@ from live_support.chats.join_queue import Overdue, Presence
 from live_support.chats.store import Snapshot
 from schemas.errors import AlreadyClaimed, ChatGone, NotWaiting
 from schemas.messages import Participant
-from tests.chats import Chat, hex_id
-from tests.keys import KEYS
+from tests.helpers.chats import Chat, hex_id
+from tests.helpers.keys import KEYS
 from tests.redis.machines import Machine, check_queue_keys, run_machine
 
 PROCESSES, USERS = 2, 3

@@ -10,10 +10,9 @@ from live_support.chats.store import ChatStore
 from live_support.redis.client import RedisClient
 from live_support.settings import Limits, Settings
 from schemas.errors import AlreadyClaimed, NotWaiting, Unavailable
-from tests.chats import Chat
-from tests.keys import KEYS
-from tests.support import DEADLINE, replace
-from tests.waiting import (
+from tests.helpers.chats import Chat
+from tests.helpers.keys import KEYS
+from tests.helpers.queue import (
     ANA,
     LEO,
     NIKA,
@@ -27,6 +26,7 @@ from tests.waiting import (
     version,
     waiting,
 )
+from tests.helpers.support import DEADLINE, replace
 
 # Waiting.
 

@@ -18,7 +18,7 @@ import live_support.chats.keys
 import live_support.redis.client
 import subscriber.app
 from live_support.redis.connection import OnReply
-from tests.support import (
+from tests.helpers.support import (
     UNIT,
     Service,
     agent,

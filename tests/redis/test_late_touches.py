@@ -13,12 +13,12 @@ from live_support.chats.store import ChatStore
 from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.settings import Settings
-from tests import older_release
-from tests.chats import Chat
-from tests.keys import KEYS
+from tests.helpers import older_release
+from tests.helpers.chats import Chat
+from tests.helpers.keys import KEYS
+from tests.helpers.queue import waiting
+from tests.helpers.support import eventually
 from tests.redis.test_live_chats import Tab
-from tests.support import eventually
-from tests.waiting import waiting
 
 CHAT_SECONDS, GRACE_SECONDS = 60, 600
 """So near is the end of the chat that the grace is cut short; no test waits for either."""

@@ -10,9 +10,9 @@ from live_support.chats.store import ChatStore
 from live_support.redis.client import RedisClient
 from live_support.settings import Settings
 from schemas.errors import ChatGone
-from tests.chats import Chat
-from tests.keys import KEYS
-from tests.support import UNIT, eventually, replace
+from tests.helpers.chats import Chat
+from tests.helpers.keys import KEYS
+from tests.helpers.support import UNIT, eventually, replace
 
 Step = Callable[[Chat], Awaitable[object]]
 

@@ -17,10 +17,10 @@ from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.settings import Settings
 from schemas.errors import CloseCode
-from tests.chats import Chat
-from tests.keys import KEYS
-from tests.support import UNIT, eventually
-from tests.waiting import waiting
+from tests.helpers.chats import Chat
+from tests.helpers.keys import KEYS
+from tests.helpers.queue import waiting
+from tests.helpers.support import UNIT, eventually
 
 
 class Tab:

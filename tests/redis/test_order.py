@@ -16,10 +16,10 @@ from live_support.chats.store import ChatStore, outcome
 from live_support.redis.client import RedisClient
 from live_support.settings import Limits, Rate, Settings
 from schemas.errors import Unavailable
-from tests.chats import Chat, hex_id
-from tests.keys import KEYS
-from tests.proxy import Proxy, Words, answered_with
-from tests.support import DEADLINE, UNIT, eventually, replace
+from tests.helpers.chats import Chat, hex_id
+from tests.helpers.keys import KEYS
+from tests.helpers.proxy import Proxy, Words, answered_with
+from tests.helpers.support import DEADLINE, UNIT, eventually, replace
 
 ERRORS = [
     "NOSCRIPT No matching script.",

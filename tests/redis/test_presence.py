@@ -8,10 +8,10 @@ from live_support.chats.store import ChatStore
 from live_support.redis.client import RedisClient
 from live_support.settings import Settings
 from schemas.errors import AlreadyClaimed, NotWaiting
-from tests.chats import Chat
-from tests.keys import KEYS
-from tests.support import UNIT, eventually, replace
-from tests.waiting import ANA, NIKA, chat_of, end_grace, end_lease, enqueue, stay_of, version, waiting
+from tests.helpers.chats import Chat
+from tests.helpers.keys import KEYS
+from tests.helpers.queue import ANA, NIKA, chat_of, end_grace, end_lease, enqueue, stay_of, version, waiting
+from tests.helpers.support import UNIT, eventually, replace
 
 
 def present(user_id: str, place: int | None) -> Presence:

@@ -21,10 +21,9 @@ from live_support.redis.client import RedisClient
 from live_support.redis.probe import explain
 from live_support.settings import Limits, Settings
 from schemas.errors import Unavailable
-from tests.chats import Chat
-from tests.proxy import Proxy, Words
-from tests.redis.test_keys import converse
-from tests.support import (
+from tests.helpers.chats import Chat
+from tests.helpers.proxy import Proxy, Words
+from tests.helpers.support import (
     UNIT,
     Service,
     Socket,
@@ -37,6 +36,7 @@ from tests.support import (
     replace,
     serve,
 )
+from tests.redis.test_keys import converse
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 NAME, PASSWORD = "nika-the-service", "k9-secret"

@@ -7,9 +7,9 @@ import pytest
 from redis.asyncio import Redis
 
 from live_support.chats.join_queue import JoinQueue, Presence
-from tests import older_release
-from tests.keys import KEYS
-from tests.waiting import (
+from tests.helpers import older_release
+from tests.helpers.keys import KEYS
+from tests.helpers.queue import (
     ANA,
     LEO,
     NIKA,

@@ -9,10 +9,10 @@ from redis.asyncio import Redis
 from live_support.chats.join_queue import JoinQueue, Presence
 from live_support.chats.store import ChatStore
 from schemas.errors import AlreadyClaimed, NotWaiting
-from tests.chats import Chat
-from tests.keys import KEYS
+from tests.helpers.chats import Chat
+from tests.helpers.keys import KEYS
+from tests.helpers.queue import Reader, end_grace, entries, stay_of
 from tests.redis.machines import check_queue_keys
-from tests.waiting import Reader, end_grace, entries, stay_of
 
 NAMES = [name for name in KEYS.queue._fields if name != "changed"]
 

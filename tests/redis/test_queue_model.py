@@ -10,10 +10,10 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from live_support.chats.join_queue import Overdue, Presence, Waiting
 from schemas.errors import AlreadyClaimed, NotWaiting
-from tests.chats import Chat
-from tests.keys import KEYS
+from tests.helpers.chats import Chat
+from tests.helpers.keys import KEYS
+from tests.helpers.queue import Reader, end_grace, end_lease, number_of
 from tests.redis.machines import Machine, check_queue_keys, run_machine
-from tests.waiting import Reader, end_grace, end_lease, number_of
 
 
 @dataclass

@@ -18,10 +18,10 @@ from live_support.redis.client import RedisClient
 from live_support.redis.connection import Command, RespConnection, ignore, pack
 from live_support.settings import Limits, Rate, Settings
 from schemas.errors import Unavailable
-from tests.chats import Chat
-from tests.keys import KEYS
-from tests.proxy import Proxy
-from tests.support import DEADLINE, UNIT, Stopwatch, eventually, replace
+from tests.helpers.chats import Chat
+from tests.helpers.keys import KEYS
+from tests.helpers.proxy import Proxy
+from tests.helpers.support import DEADLINE, UNIT, Stopwatch, eventually, replace
 
 DEADLINE_SECONDS = 3 * UNIT
 """How long the Redis of these tests tries to store something."""

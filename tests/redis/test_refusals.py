@@ -21,8 +21,8 @@ from live_support.redis.client import RedisClient
 from live_support.redis.write_refusals import refusal_code
 from live_support.settings import Limits, Settings
 from schemas.errors import Unavailable
-from tests.chats import Chat
-from tests.support import (
+from tests.helpers.chats import Chat
+from tests.helpers.support import (
     DEADLINE,
     UNIT,
     Service,

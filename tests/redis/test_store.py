@@ -27,9 +27,9 @@ from schemas.errors import (
     Unavailable,
 )
 from schemas.messages import StoredMessage
-from tests.chats import VIKA, Chat, hex_id
-from tests.keys import KEYS
-from tests.support import DEADLINE, replace
+from tests.helpers.chats import VIKA, Chat, hex_id
+from tests.helpers.keys import KEYS
+from tests.helpers.support import DEADLINE, replace
 
 
 class Ignoring:

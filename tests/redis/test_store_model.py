@@ -18,10 +18,10 @@ from live_support.settings import Limits
 from schemas.codec import encode
 from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, Forbidden, InvalidFrame, Unavailable
 from schemas.messages import Participant, StoredMessage
-from tests.chats import Chat, hex_id
-from tests.keys import KEYS
+from tests.helpers.chats import Chat, hex_id
+from tests.helpers.keys import KEYS
+from tests.helpers.support import DEADLINE
 from tests.redis.machines import Machine, run_machine
-from tests.support import DEADLINE
 
 CONNECTIONS_EACH = 2
 MOST_MESSAGES, MOST_BYTES = 3, 800

@@ -15,9 +15,9 @@ from live_support_client import (
     NotAuthenticated,
     Options,
 )
-from tests.people import hear
-from tests.support import DEADLINE, UNIT, Service
-from tests.tokens import SECRET, make_token
+from tests.helpers.sdk import hear
+from tests.helpers.support import DEADLINE, UNIT, Service
+from tests.helpers.tokens import SECRET, make_token
 
 pytestmark = pytest.mark.given(agent_jwt_secret=SECRET)
 

@@ -17,9 +17,9 @@ from live_support_client import (
     RegisteredUser,
     TooLarge,
 )
-from tests.people import request_of, user_in_chat
+from tests.helpers.sdk import request_of, user_in_chat
+from tests.helpers.support import DEADLINE
 from tests.sdk.conftest import for_all
-from tests.support import DEADLINE
 
 ID = "0" * 32
 WRONG_TYPES: list[Any] = [None, 5, 1.5, True, b"Hey", bytearray(b"Hey"), ["Hey"], {"a"}, str, RegisteredUser]

@@ -10,9 +10,9 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from live_support_client import ChatClient, ChatMessage, NotAcknowledged, Options, RegisteredUser
-from tests.people import hear, hear_said, request_of
+from tests.helpers.sdk import hear, hear_said, request_of
+from tests.helpers.support import DEADLINE, UNIT
 from tests.sdk.conftest import Handler
-from tests.support import DEADLINE, UNIT
 
 Start = Callable[[Handler], Awaitable[str]]
 

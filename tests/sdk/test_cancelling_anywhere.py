@@ -6,9 +6,9 @@ from collections import Counter
 from hypothesis import strategies as st
 
 from live_support_client import ChatClient, ChatHistory, JoinsClient, NotWaiting
-from tests.people import Agent, hear, request_of, user_in_chat
+from tests.helpers.sdk import Agent, hear, request_of, user_in_chat
+from tests.helpers.support import DEADLINE
 from tests.sdk.conftest import for_all
-from tests.support import DEADLINE
 
 NOBODY = "0" * 32
 turns = st.integers(0, 40)

@@ -12,8 +12,8 @@ from live_support_client import (
     ChatMessage,
     Joined,
 )
-from tests.people import hear_all, hear_said
-from tests.support import UNIT
+from tests.helpers.sdk import hear_all, hear_said
+from tests.helpers.support import UNIT
 
 
 async def test_messages_are_compared_as_the_server_stores_them(client: ChatClient) -> None:

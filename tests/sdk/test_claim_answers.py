@@ -19,8 +19,8 @@ from live_support_client import (
     RateLimited,
 )
 from live_support_client._claim import Claim
+from tests.helpers.support import DEADLINE, UNIT
 from tests.sdk.conftest import Handler
-from tests.support import DEADLINE, UNIT
 
 Start = Callable[[Handler], Awaitable[str]]
 

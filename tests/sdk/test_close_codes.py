@@ -27,9 +27,9 @@ from live_support_client import (
     UnexpectedFrame,
 )
 from live_support_client._reconnect import Delays
-from tests.people import hear, hear_all
+from tests.helpers.sdk import hear, hear_all
+from tests.helpers.support import DEADLINE, UNIT
 from tests.sdk.conftest import Handler
-from tests.support import DEADLINE, UNIT
 
 Start = Callable[[Handler], Awaitable[str]]
 

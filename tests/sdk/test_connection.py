@@ -23,11 +23,11 @@ from live_support_client import (
     RateLimited,
     RegisteredUser,
 )
-from tests.people import hear, hear_said, request_of, user_in_chat
-from tests.proxy import Proxy
+from tests.helpers.proxy import Proxy
+from tests.helpers.sdk import hear, hear_said, request_of, user_in_chat
+from tests.helpers.support import DEADLINE, Service, eventually
+from tests.helpers.tokens import SECRET, make_token
 from tests.sdk.conftest import Handler
-from tests.support import DEADLINE, Service, eventually
-from tests.tokens import SECRET, make_token
 
 Start = Callable[[Handler], Awaitable[str]]
 

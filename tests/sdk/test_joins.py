@@ -15,9 +15,9 @@ from live_support_client import (
     NotAcknowledged,
     Options,
 )
-from tests.people import hear, request_of
-from tests.proxy import Proxy
-from tests.support import DEADLINE, UNIT, Service, eventually
+from tests.helpers.proxy import Proxy
+from tests.helpers.sdk import hear, request_of
+from tests.helpers.support import DEADLINE, UNIT, Service, eventually
 
 
 @pytest.fixture

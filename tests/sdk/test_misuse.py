@@ -18,10 +18,10 @@ from live_support_client import (
     Options,
     RegisteredUser,
 )
-from tests.people import hear, hear_all, hear_said, request_of, user_in_chat
-from tests.proxy import Proxy
+from tests.helpers.proxy import Proxy
+from tests.helpers.sdk import hear, hear_all, hear_said, request_of, user_in_chat
+from tests.helpers.support import DEADLINE, UNIT, Service, eventually
 from tests.sdk.conftest import Handler
-from tests.support import DEADLINE, UNIT, Service, eventually
 
 Start = Callable[[Handler], Awaitable[str]]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from live_support_client import ChatClient
-from tests.people import hear_said, user_in_chat
-from tests.support import DEADLINE, Service
-from tests.tokens import SECRET, make_token
+from tests.helpers.sdk import hear_said, user_in_chat
+from tests.helpers.support import DEADLINE, Service
+from tests.helpers.tokens import SECRET, make_token
 
 SDK = Path(__file__).parent.parent.parent / "clients" / "python"
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", (SDK / "README.md").read_text("utf-8"), re.M | re.S)

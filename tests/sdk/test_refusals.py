@@ -24,9 +24,9 @@ from live_support_client import (
     TooLarge,
     Unavailable,
 )
-from tests.people import hear_said, request_of
-from tests.proxy import Proxy
-from tests.support import UNIT, make_settings, replace, serve
+from tests.helpers.proxy import Proxy
+from tests.helpers.sdk import hear_said, request_of
+from tests.helpers.support import UNIT, make_settings, replace, serve
 
 SCHEMAS = Path(__file__).parent.parent.parent / "schemas"
 

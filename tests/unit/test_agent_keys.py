@@ -25,8 +25,8 @@ from live_support.agents.keys import load_keys, load_public_keys
 from live_support.agents.secret import UnusableKey, load
 from live_support.settings import PREFIX, Secret, Settings, SettingsError
 from schemas.errors import NotAuthenticated
-from tests.provider import ALGORITHMS, ED25519, P256, PRIVATE, RSA, jwk, jwks, pem, public
-from tests.tokens import SECRET, make_token
+from tests.helpers.provider import ALGORITHMS, ED25519, P256, PRIVATE, RSA, jwk, jwks, pem, public
+from tests.helpers.tokens import SECRET, make_token
 
 
 def is_agent(key: str, token: str) -> bool:

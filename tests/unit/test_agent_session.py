@@ -8,7 +8,7 @@ import pytest
 from live_support.chats.join_queue import JoinQueue
 from schemas.errors import AlreadyClaimed, NotWaiting, Unavailable
 from subscriber.joins import AgentSession
-from tests.chats import hex_id
+from tests.helpers.chats import hex_id
 
 
 class Queue:

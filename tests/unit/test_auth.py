@@ -16,8 +16,8 @@ from live_support.agents.auth import Agent, AgentAuth, NoAgent
 from live_support.refusal_log import Refusal
 from live_support.settings import Secret, Settings
 from schemas.errors import NotAuthenticated
-from tests.provider import RSA, jwk, jwks, pem
-from tests.tokens import OTHER_SECRET, SECRET, make_token
+from tests.helpers.provider import RSA, jwk, jwks, pem
+from tests.helpers.tokens import OTHER_SECRET, SECRET, make_token
 
 
 def auth(key: str = SECRET, audience: str | None = None, **settings: Any) -> AgentAuth:

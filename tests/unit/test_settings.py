@@ -8,8 +8,8 @@ import pytest
 
 from live_support.cli import settings_table
 from live_support.settings import PREFIX, Settings, SettingsError
-from tests.provider import ED25519, pem
-from tests.tokens import SECRET
+from tests.helpers.provider import ED25519, pem
+from tests.helpers.tokens import SECRET
 
 PUBLIC_KEY = pem(ED25519).strip()
 CHECKS = {"AGENT_JWT_KEY": PUBLIC_KEY, "AGENT_JWT_SECRET": SECRET}

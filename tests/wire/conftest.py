@@ -2,5 +2,5 @@
 
 Here belongs what compares exact frames, keys or close codes, sends malformed or forged input, or needs what the SDK
 hides from its users: repeats, lone frames before a join, a slow reader. Such tests speak raw frames, with
-`tests/support.py` and `tests/conversation.py`. All else goes through the SDK: `tests/integration/`.
+`tests/helpers/support.py` and `tests/helpers/conversation.py`. All else goes through the SDK: `tests/integration/`.
 """

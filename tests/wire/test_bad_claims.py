@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.conversation import refusal, shown_next, two_agents
-from tests.support import Service, Socket, error_code, support_in_chat, user_in_chat
+from tests.helpers.conversation import refusal, shown_next, two_agents
+from tests.helpers.support import Service, Socket, error_code, support_in_chat, user_in_chat
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

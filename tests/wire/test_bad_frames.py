@@ -7,8 +7,8 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 
-from tests.conversation import refusal, shown_next, talk_in, two_agents
-from tests.support import Service, Socket
+from tests.helpers.conversation import refusal, shown_next, talk_in, two_agents
+from tests.helpers.support import Service, Socket
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

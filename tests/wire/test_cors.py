@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from live_support.settings import Limits, Rate
+from tests.helpers.support import Service, http
 from tests.hostile.test_http import SECONDS, Peer
-from tests.support import Service, http
 
 PAGE = "http://localhost:3000"
 FOREIGN = "https://evil.example"

@@ -8,9 +8,9 @@ from redis.asyncio import Redis
 
 from api.app import create_app
 from live_support.settings import Settings
-from tests.conversation import refusal, say, shown_next, talk_in
-from tests.keys import KEYS
-from tests.support import (
+from tests.helpers.conversation import refusal, say, shown_next, talk_in
+from tests.helpers.keys import KEYS
+from tests.helpers.support import (
     UNIT,
     Service,
     Stopwatch,

@@ -6,9 +6,9 @@ import pytest
 from redis.asyncio import Redis
 
 from live_support.settings import Limits
-from tests.conversation import say
-from tests.keys import KEYS
-from tests.support import Service, Socket, User, error_code, eventually, user_in_chat
+from tests.helpers.conversation import say
+from tests.helpers.keys import KEYS
+from tests.helpers.support import Service, Socket, User, error_code, eventually, user_in_chat
 
 pytestmark = pytest.mark.given(limits=Limits(waiting_users=1, stop_notice_seconds=0))
 

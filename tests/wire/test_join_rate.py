@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from live_support.settings import Rate
-from tests.conversation import talk_in
-from tests.support import Service, User, error_code, user_in_chat
+from tests.helpers.conversation import talk_in
+from tests.helpers.support import Service, User, error_code, user_in_chat
 
 pytestmark = pytest.mark.given(chat_join_rate=Rate("3/hour"))
 

@@ -4,8 +4,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.conversation import say, talk_in, waiting_before_a_new_user
-from tests.support import (
+from tests.helpers.conversation import say, talk_in, waiting_before_a_new_user
+from tests.helpers.support import (
     Frame,
     Published,
     Service,

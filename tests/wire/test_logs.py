@@ -17,9 +17,9 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from tests.conversation import refusal, say
-from tests.support import DEADLINE, WEBSOCKET, Socket, User, error_code, eventually, http
-from tests.tokens import SECRET, as_browser, bearer, make_token
+from tests.helpers.conversation import refusal, say
+from tests.helpers.support import DEADLINE, WEBSOCKET, Socket, User, error_code, eventually, http
+from tests.helpers.tokens import SECRET, as_browser, bearer, make_token
 
 
 class System(NamedTuple):

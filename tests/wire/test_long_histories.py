@@ -11,10 +11,10 @@ from redis.asyncio import Redis
 
 import api.app
 from live_support.settings import Limits, Settings
-from tests.conversation import Talk, say, talk_in
-from tests.keys import KEYS
-from tests.proxy import Proxy
-from tests.support import UNIT, Service, Socket, eventually, replace, serve
+from tests.helpers.conversation import Talk, say, talk_in
+from tests.helpers.keys import KEYS
+from tests.helpers.proxy import Proxy
+from tests.helpers.support import UNIT, Service, Socket, eventually, replace, serve
 
 LONG = "\U0001f642" * 3990
 MANY = 150

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from live_support.settings import Rate
-from tests.conversation import refusal, say, talk_in
-from tests.support import Service, error_code
+from tests.helpers.conversation import refusal, say, talk_in
+from tests.helpers.support import Service, error_code
 
 
 @pytest.mark.given(chat_max_messages=2)

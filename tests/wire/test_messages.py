@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.conversation import Talk, refusal, say, talk_in
-from tests.support import Service, Socket, contents, user_in_chat
+from tests.helpers.conversation import Talk, refusal, say, talk_in
+from tests.helpers.support import Service, Socket, contents, user_in_chat
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 from websockets.exceptions import InvalidStatus
 
-from tests.support import DEADLINE, Service, Socket, User, http
+from tests.helpers.support import DEADLINE, Service, Socket, User, http
 
 FOREIGN = [
     "https://evil.example",

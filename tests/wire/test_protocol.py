@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.support import Frame, Service, User, agent, http
+from tests.helpers.support import Frame, Service, User, agent, http
 
 HEX = set("0123456789abcdef")
 

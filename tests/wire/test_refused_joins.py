@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.conversation import refusal, talk_in
-from tests.support import (
+from tests.helpers.conversation import refusal, talk_in
+from tests.helpers.support import (
     Frame,
     Service,
     Socket,

@@ -5,8 +5,8 @@ from contextlib import AsyncExitStack
 import api.app
 import subscriber.app
 from live_support.settings import Settings
-from tests.conversation import say, talk_in
-from tests.support import agent, serve
+from tests.helpers.conversation import say, talk_in
+from tests.helpers.support import agent, serve
 
 
 async def test_a_stopping_chat_server_asks_its_clients_to_come_back(settings: Settings) -> None:

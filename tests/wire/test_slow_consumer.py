@@ -11,8 +11,8 @@ from websockets.exceptions import ConnectionClosedError
 from live_support.settings import Limits
 from live_support.websocket.connection import Connection
 from schemas.errors import CloseCode
-from tests.conversation import Talk, say, talk_in
-from tests.support import DEADLINE, UNIT, Service, Socket, contents
+from tests.helpers.conversation import Talk, say, talk_in
+from tests.helpers.support import DEADLINE, UNIT, Service, Socket, contents
 
 OUTBOX_FRAMES = 16
 SOON, NEVER = 5 * UNIT, 6000 * UNIT

@@ -15,9 +15,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 import api.app
 from api.live_chat import LiveChat
 from live_support.settings import Limits, Settings
-from tests.conversation import say, talk_in
-from tests.proxy import Proxy
-from tests.support import (
+from tests.helpers.conversation import say, talk_in
+from tests.helpers.proxy import Proxy
+from tests.helpers.support import (
     UNIT,
     Service,
     Socket,

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from tests.support import Frame, Service, Socket, User, agent, error_code, support_in_chat, user_in_chat
+from tests.helpers.support import Frame, Service, Socket, User, agent, error_code, support_in_chat, user_in_chat
 
 
 class Talk(NamedTuple):

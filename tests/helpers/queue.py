@@ -3,8 +3,8 @@
 from redis.asyncio import Redis
 
 from live_support.chats.join_queue import JoinQueue, Waiting
-from tests.chats import hex_id
-from tests.keys import KEYS
+from tests.helpers.chats import hex_id
+from tests.helpers.keys import KEYS
 
 Kept = dict[bytes, bytes]
 

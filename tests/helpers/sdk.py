@@ -15,7 +15,7 @@ from live_support_client import (
     RegisteredUser,
     RegisteredUserWithToken,
 )
-from tests.support import DEADLINE
+from tests.helpers.support import DEADLINE
 
 Agent = Callable[[], JoinsClient]
 """Makes one more agent: to be entered with `async with`."""

@@ -6,9 +6,9 @@ from typing import Any
 from redis.asyncio import Redis
 
 from live_support.chats.keys import QueueKeys
-from tests.keys import KEYS
+from tests.helpers.keys import KEYS
 
-_FOLDER = Path(__file__).with_name("redis") / "older_release"
+_FOLDER = Path(__file__).parent.parent / "redis" / "older_release"
 _KEYS = [getattr(KEYS.queue, name) for name in QueueKeys._fields if name not in {"changes", "swept"}]
 
 
