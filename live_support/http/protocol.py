@@ -114,6 +114,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.access_log = False  # whoever configures the loggers: a path holds the chatId
         self._fault: Fault | None = None
         self._refused = False
         self._in_head = True

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import logging
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,11 @@ async def test_a_file_has_one_address(
     subscriber_service: Service,
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Whatever a program that embeds the service makes of its logs.
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "propagate", True)
     capfd.readouterr()
     caplog.clear()
     for service in (chat_server, subscriber_service):
