@@ -1,13 +1,20 @@
-"""Logs: structured lines by structlog, those of the libraries included. They never hold content, names or ids."""
+"""Logs: structured lines by structlog, and the warnings of the libraries. They never hold content, names or ids."""
 
 import logging
 import sys
 from hashlib import sha256
+from typing import Final
 
 import structlog
 from structlog.typing import EventDict, Processor
 
 from live_support.settings import Settings
+
+_LIBRARIES: Final = (
+    *("uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error"),
+    *("picows", "websockets", "websockets.server"),
+)
+"""The loggers of what reads from clients."""
 
 
 def configure(settings: Settings, service: str | None = None, worker: int | None = None) -> None:
@@ -45,18 +52,33 @@ def configure(settings: Settings, service: str | None = None, worker: int | None
             foreign_pre_chain=shared,
         )
     )
+    handler.addFilter(_ours_or_a_warning)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # At INFO uvicorn logs the path and query of every WebSocket, and the path holds the chatId.
-    uvicorn = logging.getLogger("uvicorn.error")
-    uvicorn.setLevel(max(level, logging.WARNING))
-    uvicorn.addFilter(_no_client_faults)
+    quiet_libraries()
 
 
-def _no_client_faults(record: logging.LogRecord) -> bool:
-    # uvicorn logs it for each bad frame, with a traceback, so any client could fill the disk.
-    return not record.getMessage().startswith("Invalid UTF-8 sequence")
+def quiet_libraries() -> None:
+    """Let the libraries that read from clients log warnings alone, whoever sets up the logs, and with which level.
+
+    At INFO they log paths, which hold the chatId, and at DEBUG the headers of each handshake, with the tokens, and
+    each frame.
+    """
+    for name in _LIBRARIES:
+        library = logging.getLogger(name)
+        library.setLevel(logging.WARNING)  # spares them making a line of each frame
+        library.addFilter(_no_more_than_faults_of_ours)  # holds also when the level is set anew
+
+
+def _ours_or_a_warning(record: logging.LogRecord) -> bool:
+    # By that attribute structlog, too, knows what came through it; libraries log without.
+    return record.levelno >= logging.WARNING or hasattr(record, "_logger")
+
+
+def _no_more_than_faults_of_ours(record: logging.LogRecord) -> bool:
+    # Of a frame that is not UTF-8 uvicorn logs a traceback, so any client could fill the disk.
+    return record.levelno >= logging.WARNING and not record.getMessage().startswith("Invalid UTF-8 sequence")
 
 
 def short(secret_id: str) -> str:

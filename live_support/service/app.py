@@ -272,6 +272,7 @@ def _spare_collector() -> None:
 
 def server_config(app: Litestar, settings: Settings, port: int) -> uvicorn.Config:
     """Say how uvicorn serves an app."""
+    logs.quiet_libraries()
     cors = Cors(OriginGuard(settings).allows)
     return uvicorn.Config(
         SecurityHeaders(cors.around(answering_refusals(Assets(cast(Any, app), docs_pages.asset_folders())))),

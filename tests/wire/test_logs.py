@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import re
 import sys
@@ -17,8 +18,21 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+import api.app
+import subscriber.app
 from tests.helpers.conversation import refusal, say
-from tests.helpers.support import DEADLINE, WEBSOCKET, Socket, User, error_code, eventually, http
+from tests.helpers.support import (
+    DEADLINE,
+    WEBSOCKET,
+    Socket,
+    User,
+    agent,
+    error_code,
+    eventually,
+    http,
+    make_settings,
+    serve,
+)
 from tests.helpers.tokens import SECRET, as_browser, bearer, make_token
 
 
@@ -215,6 +229,58 @@ async def test_the_logs_hold_no_token_and_few_lines_for_what_clients_do_wrong(ag
         assert one != other or apart > timedelta(seconds=0.9) or later > stopping[one[0]], log
     # And beside these only what the services say of their own lives.
     assert len(log.splitlines()) - len(refusals) < 40, log
+
+
+@pytest.mark.parametrize("layer", ["picows", "uvicorn"])
+async def test_no_level_lets_libraries_log_headers_and_frames(
+    layer: str,
+    redis: Redis,  # noqa: ARG001 - the keys are deleted first
+    redis_url: str,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Also where the logs are set up by somebody else, as by one who runs the apps in a process of his own."""
+    quiet = logging.Logger("client", logging.CRITICAL)  # of the tests' own clients
+    names = ["", "uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error", "websockets", "websockets.server"]
+    settings = make_settings(redis_url, websocket=layer, agent_jwt_secret=SECRET)
+    token, over = make_token("florence", name="Florence"), make_token("dougal", seconds=-1)
+    secrets = ["florence", "Florence", token, over, *token.split("."), "my password", "Zebedee"]
+    async with serve(api.app.create_app, settings) as chat, serve(subscriber.app.create_app, settings) as joins:
+        for name in names:
+            caplog.set_level(1, name)
+        response = await http("POST", f"{chat.http}/users", json={"username": "Zebedee"})
+        registered = response.json()
+        secrets += [registered.pop("token"), registered["chatId"], registered["userId"]]
+        user, user_token = User(**registered), secrets[-3]
+        for options in (bearer(over), as_browser(over, "live-support.v1"), bearer(token), as_browser(token, "other")):
+            async with agent(joins, logger=quiet, **options) as waiting:
+                if over in str(options):
+                    assert await waiting.close_code() == 4501
+                elif options == bearer(token):
+                    await waiting.send('"my password"')
+                    assert error_code(await waiting.receive()) == "invalid"
+            url = f"{chat.ws}/chat/{user.chatId}?token={token}"
+            async with Socket.open(url, logger=quiet, **options) as support:
+                if over not in str(options):
+                    await support.send(user.support_join())
+                    await support.receive()
+                    await support.send("my password \N{SNOWMAN}")
+                    await support.send(b"my password")
+        # The header of a handshake that no layer can read.
+        head = [f"GET /joins?token={token} HTTP/1.1", f"Host: 127.0.0.1:{joins.port}", "Upgrade: websocket"]
+        head += ["Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]
+        reader, writer = await asyncio.open_connection("127.0.0.1", joins.port)
+        writer.write("\r\n".join([*head, f"Sec-WebSocket-Protocol: bearer.{token}, (\"", "", ""]).encode())
+        await reader.readline()
+        writer.close()
+        async with user.chat(chat, logger=quiet) as socket:
+            await socket.send(user.join(token=user_token))
+            await socket.receive()
+            await socket.send(user.says("my password"))
+            await socket.connection.send(b"my password \xff", text=True)
+            assert (await socket.drain())[1] == 1007
+    output = caplog.text + "".join(capfd.readouterr())
+    assert [secret for secret in secrets if secret in output] == []
 
 
 async def test_every_line_names_its_service(system: System) -> None:
