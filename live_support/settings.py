@@ -146,29 +146,31 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an operator may set. The environment variable is `LIVE_SUPPORT_` and the name given to `field`."""
 
     redis_url: str | None = field(default=None, name="REDIS_URL")
-    """Redis 7 or compatible; unset: `live-support up` and the tests start an embedded server."""
+    """Redis 7 or a compatible server, as `redis://host:port`. Unset, `live-support up` and the tests start an embedded
+    one."""
     host: str = field(default="127.0.0.1", name="HOST")
-    """Addresses that both services listen on, separated by commas; `::` is all of IPv6 and of IPv4."""
+    """Addresses that both services listen on, separated by commas; `::` is all of IPv6 and of IPv4. Addresses other
+    than loopback need `AGENT_JWT_KEY` or `AGENT_JWT_SECRET`, or `ANONYMOUS_AGENTS=true`."""
     chat_port: Port = field(default=9000, name="CHAT_PORT")
     """Port of the ChatServer."""
     subscriber_port: Port = field(default=9001, name="SUBSCRIBER_PORT")
     """Port of the Subscriber."""
     chat_ttl_seconds: Seconds = field(default=120, name="CHAT_TTL")
-    """A chat expires so long after its last registration, `Join` or `ChatMessage`."""
+    """Seconds from the last registration, `Join` or `ChatMessage` until a chat expires."""
     waiting_ttl_seconds: Seconds | None = field(default=None, name="WAITING_TTL")
     """The same while the user waits for an agent (default: `CHAT_TTL`)."""
     idle_seconds: Seconds = field(default=120, name="IDLE_TIMEOUT")
-    """A connection without application messages either way is closed after so long."""
+    """Seconds without application messages in either direction until a connection is closed."""
     claim_lease_seconds: Seconds = field(default=15, name="CLAIM_LEASE")
-    """A claimed user returns to the queue unless the agent joins the chat within this time."""
+    """Seconds that an agent has to join the chat of a claimed user; then the user returns to the queue."""
     leave_grace_seconds: Seconds = field(default=15, name="LEAVE_GRACE")
-    """A user whose last connection is gone leaves the queue after so long."""
+    """Seconds until a user whose last connection is gone leaves the queue."""
     join_rate: Rate = field(default=Rate("10/minute"), name="JOIN_RATE")
-    """Registrations per client address."""
+    """Registrations per client address (IPv6: per /64); refused ones count, too."""
     chat_join_rate: Rate = field(default=Rate("60/minute"), name="CHAT_JOIN_RATE")
-    """Joins of one chat."""
+    """Joins of one chat, by all of its connections together."""
     handshake_rate: Rate | None = field(default=None, name="HANDSHAKE_RATE")
-    """WebSocket handshakes of one client address (default: 20/second; no bound where connections have none)."""
+    """WebSocket handshakes per client address (default: `20/second`; unlimited where `CONNECTIONS_PER_ADDRESS` is)."""
     message_rate: Rate = field(default=Rate("20/second"), name="MESSAGE_RATE")
     """Frames per connection."""
     chat_max_messages: Count = field(default=5000, name="CHAT_MAX_MESSAGES")
@@ -176,37 +178,42 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     chat_max_bytes: Count = field(default=8_388_608, name="CHAT_MAX_BYTES")
     """Bytes of stored messages that one chat may hold."""
     allowed_origins: tuple[Origin, ...] = field(default=(), name="ALLOWED_ORIGINS")
-    """Origins of pages that may connect, separated by commas (default: same host; on loopback any localhost)."""
+    """Origins of browser pages that may connect, separated by commas (default: the service's own host; on loopback
+    also every page of this machine)."""
     agent_jwt_key: Secret | None = field(default=None, name="AGENT_JWT_KEY")
-    """Checks agents' tokens: public keys as PEM or JWKS, or the path of a file with such keys."""
-    agent_jwt_audience: str | None = field(default=None, name="AGENT_JWT_AUDIENCE")
-    """What `aud` of an agent's token must contain; unset, a token with an `aud` is refused."""
-    anonymous_agents: bool = field(default=False, name="ANONYMOUS_AGENTS")
-    """Allow agents without a token on other than loopback addresses."""
+    """Public keys that agents' tokens (JWT) are checked with: PEM or JWKS, or the path of a file with either."""
     agent_jwt_secret: Secret | None = field(default=None, name="AGENT_JWT_SECRET")
-    """Checks agents' tokens instead of `AGENT_JWT_KEY`: an HS256 secret of at least 32 bytes."""
+    """Instead of `AGENT_JWT_KEY`: the HS256 secret of agents' tokens, a random text of at least 32 bytes, such
+    as `openssl rand -base64 48` prints."""
+    agent_jwt_audience: str | None = field(default=None, name="AGENT_JWT_AUDIENCE")
+    """What `aud` of an agent's token must contain. Unset, a token with an `aud` is refused."""
     agent_jwt_scope_claim: Annotated[str, Meta(min_length=1)] = field(default="scope", name="AGENT_JWT_SCOPE_CLAIM")
-    """The claim of an agent's token that says what its bearer may do: a text of words, or a list."""
+    """The claim of an agent's token that lists what its bearer may do: a text of words, or a list."""
     agent_jwt_scope: Annotated[str, Meta(min_length=1)] = field(default="agent", name="AGENT_JWT_SCOPE")
-    """The word in that claim that makes its bearer an agent."""
+    """The word in that claim that makes the bearer an agent."""
+    anonymous_agents: bool = field(default=False, name="ANONYMOUS_AGENTS")
+    """Allow agents without a token on addresses other than loopback: every client that reaches the port may then be
+    an agent."""
     websocket: Literal["picows", "uvicorn"] = field(default="picows", name="WEBSOCKET")
-    """WebSocket layer: picows, or uvicorn's own, which takes three times as long for a frame."""
+    """WebSocket layer: `picows`, or `uvicorn` for uvicorn's own, which takes three times as long for a frame."""
     max_connections: Count = field(default=10_000, name="MAX_CONNECTIONS")
     """Open connections of one process, WebSockets and others."""
     connections_per_address: Count | None = field(default=None, name="CONNECTIONS_PER_ADDRESS")
-    """The same of one client address (default: 100; no bound on loopback, but behind `TRUSTED_PROXIES`)."""
+    """Open connections of one client address in one process; IPv6: of one /64 (default: `100`; on loopback without
+    `TRUSTED_PROXIES` unlimited, since all clients have the same address there)."""
     trusted_proxies: tuple[Network, ...] = field(default=(), name="TRUSTED_PROXIES")
-    """Addresses or networks, separated by commas, whose `X-Forwarded-For` names the client."""
+    """Proxies whose `X-Forwarded-For` names the client: addresses or networks, separated by commas."""
     keep_alive_seconds: Seconds = field(default=75, name="KEEP_ALIVE")
-    """An HTTP connection without a request is closed after so long."""
+    """Seconds without a request until an HTTP connection is closed."""
     data_dir: str = field(default=".live-support", name="DATA_DIR")
     """Folder in which `live-support up` keeps the data of its embedded server."""
     key_prefix: KeyPrefix = field(default="live-support", name="KEY_PREFIX")
-    """What all keys and channels in Redis begin with, for several installations on one Redis."""
+    """What all keys and channels in Redis begin with, for several installations on one Redis. With another prefix the
+    channel `Join` is `<prefix>:Join`."""
     log_level: Literal["debug", "info", "warning", "error"] = field(default="info", name="LOG_LEVEL")
-    """Least severe level that is logged."""
+    """Least severe level that is logged: `debug`, `info`, `warning` or `error`."""
     log_format: Literal["console", "json"] = field(default="console", name="LOG_FORMAT")
-    """Lines for people, or one JSON object a line."""
+    """`console`: lines for people; `json`: one JSON object per line."""
     limits: Limits = Limits()
 
     @property

@@ -7,6 +7,7 @@ from typing import get_args
 
 import msgspec
 
+from live_support.cli.settings_table import generated
 from live_support.settings import PREFIX, Settings
 from schemas.errors import CloseCode, ErrorCode
 from schemas.examples import MESSAGE_EXAMPLES
@@ -26,6 +27,20 @@ def assert_documented(names: Iterable[object]) -> None:
 def test_every_setting_is_documented() -> None:
     fields = msgspec.structs.fields(Settings)
     assert_documented(PREFIX + field.encode_name for field in fields if field.encode_name.isupper())
+
+
+def test_the_settings_of_the_readme_and_the_example_are_those_of_the_struct() -> None:
+    assert {path.name for path, text in generated().items() if path.read_text("utf-8") != text} == set()
+
+
+def test_the_example_of_the_environment_can_be_used_as_it_is() -> None:
+    lines = re.findall(rf"^#({PREFIX}\w+)=(.*)$", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE)
+    env = dict(lines)
+    assert len(env) == len(lines) > 30
+    # The file of keys is not there, and without it there are no tokens.
+    Settings.from_env(
+        {name: value for name, value in env.items() if "_JWT_KEY" not in name and "_AUDIENCE" not in name}
+    )
 
 
 def test_every_close_code_is_documented() -> None:
