@@ -17,7 +17,8 @@ from live_support.chats.store import ChatStore, Snapshot
 from live_support.logs import short
 from live_support.tasks import Tasks
 from live_support.timing_wheel import NEVER, Wheel
-from schemas.codec import encode, frame_of
+from schemas.codec import encode
+from schemas.entry import JOINED, REPLACED, Entry
 from schemas.errors import CloseCode, Unavailable
 from schemas.messages import ChatExpired, ChatExpiredArgs, SupportJoined, UserJoined
 
@@ -119,8 +120,7 @@ class LiveChat:
 
     def publication(self, payload: bytes) -> None:
         """Take a hint of the hub's: an entry of the log."""
-        offset, kind, body = payload.split(b" ", 2)
-        self._deliver(int(offset), kind, body)
+        self._deliver(Entry.parse(payload))
 
     def missed(self) -> None:
         """Read the log: publications may have been lost."""
@@ -129,13 +129,15 @@ class LiveChat:
             self.repairing = True
             self._tasks.spawn(self._repair())
 
-    def _deliver(self, offset: int, kind: bytes, body: bytes) -> None:
+    def _deliver(self, entry: Entry) -> None:
+        """Send an entry to whoever is at it; one that is no message, or of an unknown kind, only moves the cursors."""
+        offset = entry.offset
         if offset > self._latest:
             self._latest = offset
-        if kind == b"Joined":
-            self._learn(body)
-        replaced = body.decode() if kind == b"Replaced" else None
-        frame = frame_of(kind, body)
+        if entry.kind == JOINED:
+            self._learn(entry.body)
+        replaced = entry.body.decode() if entry.kind == REPLACED else None
+        frame = entry.frame()
         for member in tuple(self.members):
             cursor = member.cursor
             if cursor is None or offset <= cursor:
@@ -144,7 +146,7 @@ class LiveChat:
                 self.missed()
                 continue
             member.cursor = offset
-            if replaced is None:
+            if frame is not None:
                 member.send(frame)
             elif replaced == member.connection_id:
                 member.close(CloseCode.REPLACED)
@@ -166,7 +168,7 @@ class LiveChat:
                     # A piece at a time, so that whoever takes what it gets is no slow consumer of much at once.
                     entries = await self._store.entries_after(self.chat_id, min(cursors))
                     for entry in entries:
-                        self._deliver(*entry)
+                        self._deliver(entry)
                     self._dirty |= bool(entries)
         except Unavailable:
             # `check_offset` finds the gap again when Redis is back.

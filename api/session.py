@@ -20,6 +20,7 @@ from schemas.codec import (
     frame_of,
     history_frame,
 )
+from schemas.entry import CHAT_MESSAGE
 from schemas.errors import (
     AlreadyJoined,
     ChatError,
@@ -211,7 +212,7 @@ class ChatSession:
                 if not await self._send_long_history(snapshot):
                     return
             else:
-                bodies = [entry.body for entry in snapshot.entries if entry.kind == b"ChatMessage"]
+                bodies = [entry.body for entry in snapshot.entries if entry.kind == CHAT_MESSAGE]
                 self._peer.send(history_frame(bodies))
         chat.follow(self, snapshot.offset)
 

@@ -3,7 +3,7 @@
 | key or channel                         | type    | holds                                                   | ends            | written by          |
 | -------------------------------------- | ------- | ------------------------------------------------------- | --------------- | ------------------- |
 | live-support:chat:{ID}:meta            | hash    | who the chat belongs to, its counters, who has said what | chat TTL       | open, join, append  |
-| live-support:chat:{ID}:log             | stream  | `<offset>-1` -> kind, body: the truth of the chat       | chat TTL        | join, append        |
+| live-support:chat:{ID}:log             | stream  | `<offset>-1` -> kind, body (`schemas.entry`): the truth | chat TTL        | join, append        |
 | live-support:chat:{ID}:connections     | zset    | `participant:connection` by time of joining             | chat TTL        | join, ChatStore     |
 | live-support:chat:{ID}:live            | channel | `<offset> <kind> <body>`: a hint that carries the entry | -               | join, append        |
 | live-support:{joins}:waiting           | zset    | userId -> place in the queue (µs); claimed users too    | swept           | queue scripts       |

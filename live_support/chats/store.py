@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from hashlib import sha256
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from msgspec import Struct
 
@@ -13,6 +13,7 @@ from live_support.redis.connection import OnReply
 from live_support.settings import Settings
 from live_support.turns import Turns
 from schemas.codec import encode
+from schemas.entry import CHAT_MESSAGE, Entry
 from schemas.errors import (
     AlreadyClaimed,
     ChatFull,
@@ -39,18 +40,6 @@ STORED = b"stored"
 """What the script says of a message that is stored."""
 
 _Outcome = Literal[b"gone", b"forbidden", b"claimed", b"unnamed", b"crowded", b"limited", b"first", b"again"]
-
-
-class Entry(NamedTuple):
-    """One entry of a chat's log.
-
-    `kind` is the `type` of the message that participants get and `body` its encoded args, but for "Replaced",
-    whose body names a connection that is to close.
-    """
-
-    offset: int
-    kind: bytes
-    body: bytes
 
 
 class JoinAttempt(Struct, frozen=True, kw_only=True):
@@ -216,7 +205,7 @@ class ChatStore:
                 if size >= _PIECE_BYTES:
                     break
             read, count = taken[-1].offset, _entries_of(size // len(taken))
-            yield [entry.body for entry in taken if entry.kind == b"ChatMessage"]
+            yield [entry.body for entry in taken if entry.kind == CHAT_MESSAGE]
 
     async def entries_after(self, chat_id: str, offset: int) -> list[Entry]:
         """Read a piece of the log, from behind an offset on; it is empty where the log ends."""
@@ -233,7 +222,7 @@ class ChatStore:
             piece = await self._redis.run("XRANGE", self.keys.chat(chat_id).log, first, last)
         finally:
             turns.end(chat_id)
-        return [Entry(int(entry_id.partition(b"-")[0]), kind, body) for entry_id, (kind, body) in piece]
+        return [Entry(int(entry_id.partition(b"-")[0]), kind, body) for entry_id, (kind, body, *_) in piece]
 
     async def offsets(self, chat_ids: Sequence[str]) -> list[int | None]:
         """Read the last offset of each chat, None where the chat is gone."""

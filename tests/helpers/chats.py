@@ -4,8 +4,9 @@ import asyncio
 import secrets
 from typing import NamedTuple, Self
 
-from live_support.chats.store import ChatStore, Entry, JoinAttempt, Snapshot, outcome
+from live_support.chats.store import ChatStore, JoinAttempt, Snapshot, outcome
 from schemas.codec import encode
+from schemas.entry import Entry
 from schemas.messages import Participant, SupportJoined, UserJoined
 
 VIKA = "7c270542e64a4dfbb2bc1c7793746674"

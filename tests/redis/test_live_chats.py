@@ -170,6 +170,24 @@ async def test_a_round_leaves_those_alone_who_have_everything(chats: LiveChats, 
     assert (reader.closed, reader.contents) == ([], ["1", "2"])
 
 
+async def test_entries_of_unknown_kinds_move_the_cursor_alone(
+    chats: LiveChats, store: ChatStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise every round would find the same gap."""
+    chat, reader = await Chat.open(store), Reader()
+    live = chats.enter(chat.chat_id, reader)
+    live.follow(reader, (await chat.join_user()).offset)
+    monkeypatch.setattr(LiveChat, "publication", lambda *_: None)
+    keys = KEYS.chat(chat.chat_id)
+    for offset in range(2, 302):  # more than are read at a time
+        await store._redis.run("XADD", keys.log, f"{offset}-1", "Transferred", "{}", "more", "{}")
+    await store._redis.run("HSET", keys.meta, "offset", "301")
+    await chats.catch_up()
+    assert (reader.frames, reader.closed, reader.cursor) == ([], [], 301)
+    await chats._check_offsets()
+    assert not live.repairing
+
+
 async def test_catching_up_ends_when_all_is_delivered(
     chats: LiveChats, store: ChatStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,11 +11,12 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from live_support.chats.keys import said_field
-from live_support.chats.store import _JOINS_AT_ONCE, ChatStore, Entry
+from live_support.chats.store import _JOINS_AT_ONCE, ChatStore
 from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.settings import Limits, Rate, Settings
 from schemas.codec import encode
+from schemas.entry import Entry
 from schemas.errors import (
     AlreadyClaimed,
     ChatFull,

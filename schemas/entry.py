@@ -1,0 +1,52 @@
+"""Entry: what one entry of a chat's log holds, in Redis and in its publication.
+
+Processes of two releases share one log while they are exchanged for each other. So the format has room:
+
+- A process skips an entry of a kind that it does not know: nobody is sent it, and the next one follows it
+  without a gap.
+- The body of a kind never changes: processes of an older release send it as it is.
+- What a later release adds to an entry stands in further fields of the stream's entry, and behind a line end in the
+  publication. Neither is looked at here.
+"""
+
+from typing import Final, Self
+
+from msgspec import Struct
+
+JOINED: Final = b"Joined"
+"""The body is the args of `Joined`."""
+CHAT_MESSAGE: Final = b"ChatMessage"
+"""The body is the args of `ChatMessage`."""
+REPLACED: Final = b"Replaced"
+"""The body names a connection that is to close: no message."""
+
+_SENT = frozenset((JOINED, CHAT_MESSAGE))
+
+
+class Entry(Struct, gc=False):
+    """One entry of a chat's log.
+
+    Args:
+        offset: its place in the log, counted from 1 without a gap.
+        kind: one of the kinds above, or one of a later release.
+        body: what its kind says.
+    """
+
+    offset: int
+    kind: bytes
+    body: bytes
+
+    @classmethod
+    def parse(cls, publication: bytes) -> Self:
+        """Read an entry from its publication.
+
+        Raises:
+            ValueError: it is none.
+        """
+        # No body has a line end: they are JSON on one line, or an id.
+        offset, kind, body = publication.partition(b"\n")[0].split(b" ", 2)
+        return cls(int(offset), kind, body)
+
+    def frame(self) -> bytes | None:
+        """Encode the message that participants are sent; None where they are sent nothing."""
+        return b'{"type":"%b","args":%b}' % (self.kind, self.body) if self.kind in _SENT else None
