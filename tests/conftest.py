@@ -31,7 +31,8 @@ import subscriber.app
 from live_support.settings import Settings
 from live_support_client import Backoff, ChatClient, JoinsClient, Options
 from tests.helpers.sdk import Agent
-from tests.helpers.support import DEADLINE, UNIT, Frame, Published, Service, free_port, make_settings, serve
+from tests.helpers.services import DEADLINE, UNIT, Service, free_port, make_settings, serve
+from tests.helpers.wire import Frame, Published
 
 # The same examples in every run, however long the machine takes for one.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True)

@@ -14,7 +14,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
 from chatbench.options import parse
 from chatbench.plan import Outcome, Phase, Plan, decode_answers
 from chatbench.quota import missing
-from tests.helpers.support import free_port
+from tests.helpers.services import free_port
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ import api.app
 from live_support.http.problems import problems_plugin
 from live_support.settings import Limits, Rate
 from schemas import export
-from tests.helpers.support import UNIT, Service, http, make_settings, serve
+from tests.helpers.services import UNIT, Service, http, make_settings, serve
 
 DOCUMENT = json.loads((export.FOLDER / "openapi.chat-server.json").read_text("utf-8"))
 

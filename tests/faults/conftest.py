@@ -8,7 +8,7 @@ import pytest_asyncio
 from tests.faults.report import Row, table
 from tests.faults.scenario import Plan
 from tests.faults.system import System
-from tests.helpers.support import UNIT
+from tests.helpers.services import UNIT
 
 GRACE = 30 * UNIT
 """Shorter than in production, so that a test can wait for its end."""

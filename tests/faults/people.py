@@ -58,7 +58,7 @@ from tests.faults.history import (
     make_token,
     now,
 )
-from tests.helpers.support import UNIT
+from tests.helpers.services import UNIT
 
 OPTIONS = Options(
     backoff=Backoff(first_seconds=0.1, longest_seconds=0.5, restart_seconds=0.5, give_up_seconds=None),

@@ -32,7 +32,7 @@ from tests.faults.people import Crowd, RecordedChat
 from tests.faults.report import Injected, Row, fill
 from tests.faults.system import ServiceProcess, System
 from tests.helpers.keys import KEYS
-from tests.helpers.support import UNIT, is_healthy
+from tests.helpers.services import UNIT, is_healthy
 
 SETTLE_SECONDS = 400 * UNIT
 """In which everything must have reached everybody after the last fault."""

@@ -13,7 +13,7 @@ from typing import Self
 
 from tests.faults.redis_proxy import RedisProxy
 from tests.faults.redis_server import RedisServer
-from tests.helpers.support import Service, free_port, is_healthy
+from tests.helpers.services import Service, free_port, is_healthy
 
 START_SECONDS = 60
 """For the start and the end of a process. Generous: it only decides how late a failure shows."""

@@ -12,7 +12,7 @@ from tests.faults.history import Echoed, Expired, Received, Sent, Unanswered, no
 from tests.faults.report import Row
 from tests.faults.scenario import Plan, Run, scenario
 from tests.faults.system import System
-from tests.helpers.support import UNIT
+from tests.helpers.services import UNIT
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 

@@ -15,7 +15,7 @@ from tests.faults.report import Row
 from tests.faults.scenario import Plan, Run, scenario
 from tests.faults.system import System
 from tests.faults.test_process_faults import watch
-from tests.helpers.support import UNIT
+from tests.helpers.services import UNIT
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 

@@ -25,7 +25,7 @@ from tests.faults.report import Row
 from tests.faults.scenario import SETTLE_SECONDS, Plan, Run, scenario
 from tests.faults.system import System
 from tests.helpers.keys import KEYS
-from tests.helpers.support import UNIT
+from tests.helpers.services import UNIT
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 

@@ -23,7 +23,7 @@ from tests.faults.faults import (
 from tests.faults.report import Row
 from tests.faults.scenario import Plan, scenario
 from tests.faults.system import System
-from tests.helpers.support import UNIT
+from tests.helpers.services import UNIT
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 

@@ -16,7 +16,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from tests.helpers.support import WEBSOCKET, Service
+from tests.helpers.services import WEBSOCKET, Service
 
 DEADLINE_SECONDS = 45
 """Generous: it only decides how late a failure shows."""

@@ -15,7 +15,7 @@ from live_support_client import (
     RegisteredUser,
     RegisteredUserWithToken,
 )
-from tests.helpers.support import DEADLINE
+from tests.helpers.services import DEADLINE
 
 Agent = Callable[[], JoinsClient]
 """Makes one more agent: to be entered with `async with`."""
@@ -62,7 +62,7 @@ def request_of(user: Chat | RegisteredUser | RegisteredUserWithToken) -> JoinReq
 
 
 @asynccontextmanager
-async def user_in_chat(client: ChatClient, user: RegisteredUser | None = None) -> AsyncIterator[Chat]:
+async def user_chat(client: ChatClient, user: RegisteredUser | None = None) -> AsyncIterator[Chat]:
     """A user who has joined; a new one unless one is given."""
     async with client.chat(user or await client.register("Nika")) as chat:
         yield chat
@@ -71,7 +71,7 @@ async def user_in_chat(client: ChatClient, user: RegisteredUser | None = None) -
 @asynccontextmanager
 async def waiting_user(client: ChatClient) -> AsyncIterator[JoinRequest]:
     """A new user who waits as long as the block lasts, as agents are shown it."""
-    async with user_in_chat(client) as chat:
+    async with user_chat(client) as chat:
         yield request_of(chat)
 
 

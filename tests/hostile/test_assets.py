@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from live_support.docs_pages.pages import asset_folders
-from tests.helpers.support import DEADLINE, Service, http
+from tests.helpers.services import DEADLINE, Service, http
 
 BUNDLE = "/docs-assets/swagger-ui-bundle.js"
 FILES = [

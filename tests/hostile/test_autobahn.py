@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.support import replace, serve
+from tests.helpers.services import replace, serve
 from tests.hostile import echo
 
 pytestmark = pytest.mark.slow

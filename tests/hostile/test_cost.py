@@ -17,8 +17,8 @@ import pytest
 from redis.asyncio import Redis
 
 from live_support.docs_pages.pages import asset_folders
-from tests.helpers.conversation import say, talk_in
-from tests.helpers.support import DEADLINE, UNIT, Service, eventually, free_port, is_healthy
+from tests.helpers.services import DEADLINE, UNIT, Service, eventually, free_port, is_healthy
+from tests.helpers.wire import say, talk_in
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined] # not public,
 from live_support.settings import Limits
 from live_support.websocket.picows_protocol import _READ_BYTES, DirectTransport, PicowsProtocol
 from live_support.websocket.transport import Receiver
-from tests.helpers.support import DEADLINE, Service, replace, serve
+from tests.helpers.services import DEADLINE, Service, replace, serve
 from tests.hostile import echo
 from tests.hostile.attacks import TEXT, frame
 

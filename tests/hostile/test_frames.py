@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 
-from tests.helpers.support import UNIT, WEBSOCKET
+from tests.helpers.services import UNIT, WEBSOCKET
 from tests.hostile.victims import MIB, Honest, Victim, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]

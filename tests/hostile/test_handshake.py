@@ -8,7 +8,8 @@ import random
 import pytest
 
 from live_support.settings import Network, Rate
-from tests.helpers.support import DEADLINE, Service, User, eventually, http
+from tests.helpers.services import DEADLINE, Service, eventually, http
+from tests.helpers.wire import User
 
 GOOD = [
     b"Host: localhost",

@@ -7,7 +7,8 @@ from asyncio.subprocess import PIPE
 
 import pytest
 
-from tests.helpers.support import Service, User
+from tests.helpers.services import Service
+from tests.helpers.wire import User
 from tests.hostile.test_http import GET, POST, Peer, status
 from tests.hostile.test_stray_bytes import CHUNKED, statuses
 

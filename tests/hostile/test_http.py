@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from live_support.settings import Limits, Network
-from tests.helpers.conversation import say, talk_in
-from tests.helpers.support import DEADLINE, UNIT, Service, eventually, http
+from tests.helpers.services import DEADLINE, UNIT, Service, eventually, http
+from tests.helpers.wire import say, talk_in
 
 SECONDS = 5 * UNIT
 """What the deadlines are set to; long ones are far beyond what a test waits for."""

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 
-from tests.helpers.support import UNIT, Frame, Stopwatch, User
+from tests.helpers.services import UNIT, Stopwatch
+from tests.helpers.wire import Frame, User
 from tests.hostile.victims import MIB, Honest, Victim, running
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import uvicorn
 
-from tests.helpers.support import DEADLINE, UNIT, Service, replace, serve
+from tests.helpers.services import DEADLINE, UNIT, Service, replace, serve
 from tests.hostile import echo
 from tests.hostile.attacks import frame
 

@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from live_support.settings import Limits
-from tests.helpers.support import Socket, replace, serve
+from tests.helpers.services import replace, serve
+from tests.helpers.wire import Socket
 from tests.hostile import echo
 
 SIZES = [random.Random(seed).choice((9_000, 20_000, 60_000, 65_536, 65_535, 130, 126, 125, 5)) for seed in range(90)]  # noqa: S311

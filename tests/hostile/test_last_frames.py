@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.helpers.support import DEADLINE, replace, serve
+from tests.helpers.services import DEADLINE, replace, serve
 from tests.hostile import echo
 from tests.hostile.attacks import frame
 

@@ -15,9 +15,9 @@ from websockets.exceptions import ConnectionClosed
 
 import api.app
 import subscriber.app
-from tests.helpers.conversation import Talk, refusal, say
-from tests.helpers.support import Frame, Service, Socket, User, agent, http, make_settings, serve, user_in_chat
+from tests.helpers.services import Service, http, make_settings, serve
 from tests.helpers.tokens import OTHER_SECRET, SECRET, as_browser, bearer, make_token
+from tests.helpers.wire import Frame, Socket, Talk, User, agent_socket, refusal, say, user_in_chat
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -91,7 +91,7 @@ async def world(redis_url: str) -> AsyncIterator[World]:
         with_token_socket = await enter(with_token.chat(chat_server))
         await with_token_socket.send(with_token.join(token=token))
         assert await with_token_socket.receive() == with_token.joined
-        vika, mila = [await enter(agent(joins_service, **bearer(each))) for each in (VIKA, MILA)]
+        vika, mila = [await enter(agent_socket(joins_service, **bearer(each))) for each in (VIKA, MILA)]
         for feed in (vika, mila):
             while await feed.receive() != with_token.request:
                 pass
@@ -227,7 +227,7 @@ async def test_nobody_becomes_somebody_else(world: World) -> None:
 
 @pytest.mark.parametrize("credentials", [name for name in CREDENTIALS if name not in AGENTS])
 async def test_only_agents_see_who_waits(world: World, credentials: str) -> None:
-    async with agent(world.subscriber, **CREDENTIALS[credentials]) as socket:
+    async with agent_socket(world.subscriber, **CREDENTIALS[credentials]) as socket:
         with suppress(ConnectionClosed):  # it may be over already
             await socket.send(world.chats["waiting"].user.userId)
         assert await socket.close_code() == 4501

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.support import Service
+from tests.helpers.services import Service
 
 pytestmark = pytest.mark.slow
 

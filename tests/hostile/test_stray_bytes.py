@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.helpers.support import Service
+from tests.helpers.services import Service
 from tests.hostile.test_http import GET, POST, Peer, status
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

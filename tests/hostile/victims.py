@@ -11,7 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.helpers.support import DEADLINE, Service, Socket, User, eventually, free_port, is_healthy
+from tests.helpers.services import DEADLINE, Service, eventually, free_port, is_healthy
+from tests.helpers.wire import Socket, User
 
 HONEST_USERS = 4
 PAUSE_SECONDS = 1 / 15

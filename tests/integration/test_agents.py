@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.conversation import Talk, refusal, say, shown_next
-from tests.helpers.support import UNIT, Frame, Service, Socket, User, agent, eventually, user_in_chat
+from tests.helpers.services import UNIT, Service, eventually
 from tests.helpers.tokens import OTHER_SECRET, SECRET, as_browser, bearer, make_token
+from tests.helpers.wire import Frame, Socket, Talk, User, agent_socket, refusal, request_comes_next, say, user_in_chat
 
 pytestmark = pytest.mark.given(agent_jwt_secret=SECRET)
 
@@ -49,9 +49,9 @@ async def refused(socket: Socket, frame: Frame) -> tuple[str | None, int]:
 async def test_without_a_valid_token_nobody_is_an_agent(
     chat_server: Service, subscriber_service: Service, name: str
 ) -> None:
-    async with user_in_chat(chat_server) as (user, user_socket), agent(subscriber_service, **VIKA) as vika:
+    async with user_in_chat(chat_server) as (user, user_socket), agent_socket(subscriber_service, **VIKA) as vika:
         assert await vika.receive() == user.request
-        async with agent(subscriber_service, **INVALID[name]) as joins:
+        async with agent_socket(subscriber_service, **INVALID[name]) as joins:
             assert await joins.close_code() == 4501
         async with user.chat(chat_server, **INVALID[name]) as socket:
             assert await refused(socket, user.support_join()) == (None, 4501)
@@ -67,7 +67,7 @@ async def test_an_agent_with_a_token_works_as_without(
     chat_server: Service, subscriber_service: Service, options: dict[str, Any]
 ) -> None:
     async with user_in_chat(chat_server) as (user, user_socket):
-        async with agent(subscriber_service, **options) as joins:
+        async with agent_socket(subscriber_service, **options) as joins:
             assert await joins.receive() == user.request
             await joins.send(user.userId)
             async with user.chat(chat_server, **options) as socket:
@@ -89,7 +89,7 @@ async def test_the_selected_version_is_never_the_token(chat_server: Service, sub
         (as_browser(token, "live-support.v2"), None),
         ({"subprotocols": ["chat"]}, None),
     ]:
-        async with agent(subscriber_service, **offered) as joins, user.chat(chat_server, **offered) as socket:
+        async with agent_socket(subscriber_service, **offered) as joins, user.chat(chat_server, **offered) as socket:
             assert (joins.connection.subprotocol, socket.connection.subprotocol) == (selected, selected)
 
 
@@ -118,15 +118,15 @@ async def test_a_name_of_the_token_that_is_none_here_locks_nobody_out(chat_serve
 async def test_the_provider_may_call_an_agent_otherwise(chat_server: Service, subscriber_service: Service) -> None:
     theirs = bearer(make_token(scope=None, roles=["User", "Support.Agent"]))
     async with user_in_chat(chat_server) as (user, _):
-        async with agent(subscriber_service, **VIKA) as joins:
+        async with agent_socket(subscriber_service, **VIKA) as joins:
             assert await joins.close_code() == 4501
-        async with agent(subscriber_service, **theirs) as joins, user.chat(chat_server, **theirs) as socket:
+        async with agent_socket(subscriber_service, **theirs) as joins, user.chat(chat_server, **theirs) as socket:
             assert await joins.receive() == user.request
             await joined(socket, user)
 
 
 async def test_only_the_agent_who_claimed_a_user_may_join(chat_server: Service, subscriber_service: Service) -> None:
-    async with user_in_chat(chat_server) as (user, user_socket), agent(subscriber_service, **VIKA) as joins:
+    async with user_in_chat(chat_server) as (user, user_socket), agent_socket(subscriber_service, **VIKA) as joins:
         assert await joins.receive() == user.request
         await joins.send(user.userId)
         assert await refusal("that is no id", joins) == "invalid"  # so the claim is won
@@ -139,11 +139,11 @@ async def test_only_the_agent_who_claimed_a_user_may_join(chat_server: Service, 
 
 async def test_a_claim_that_is_given_back_holds_nobody(chat_server: Service, subscriber_service: Service) -> None:
     async with user_in_chat(chat_server) as (user, _):
-        async with agent(subscriber_service, **VIKA) as joins:
+        async with agent_socket(subscriber_service, **VIKA) as joins:
             assert await joins.receive() == user.request
             await joins.send(user.userId)
             assert await refusal("that is no id", joins) == "invalid"
-        async with agent(subscriber_service, **ANA) as joins:
+        async with agent_socket(subscriber_service, **ANA) as joins:
             assert await joins.receive() == user.request  # so it was given back
         async with user.chat(chat_server, **ANA) as socket:
             await joined(socket, user)
@@ -151,7 +151,7 @@ async def test_a_claim_that_is_given_back_holds_nobody(chat_server: Service, sub
 
 @pytest.mark.given(claim_lease_seconds=UNIT)
 async def test_a_claim_whose_lease_is_over_holds_nobody(chat_server: Service, subscriber_service: Service) -> None:
-    async with user_in_chat(chat_server) as (user, _), agent(subscriber_service, **VIKA) as joins:
+    async with user_in_chat(chat_server) as (user, _), agent_socket(subscriber_service, **VIKA) as joins:
         assert await joins.receive() == user.request
         await joins.send(user.userId)
         assert await joins.receive() == user.request  # back in the queue
@@ -172,7 +172,7 @@ REFUSED: dict[str, dict[str, Any]] = {
 async def test_a_join_that_is_refused_changes_nothing_that_others_see(
     chat_server: Service, subscriber_service: Service, attempt: Frame
 ) -> None:
-    async with user_in_chat(chat_server) as (user, user_socket), agent(subscriber_service, **VIKA) as vika:
+    async with user_in_chat(chat_server) as (user, user_socket), agent_socket(subscriber_service, **VIKA) as vika:
         assert await vika.receive() == user.request
 
         async def try_to_join() -> None:
@@ -182,8 +182,8 @@ async def test_a_join_that_is_refused_changes_nothing_that_others_see(
 
         for _ in range(5):
             await asyncio.gather(*(try_to_join() for _ in range(4)))
-        await shown_next(chat_server, vika)
-        async with agent(subscriber_service, **ANA) as ana:
+        await request_comes_next(chat_server, vika)
+        async with agent_socket(subscriber_service, **ANA) as ana:
             assert await ana.receive() == user.request
         await vika.send(user.userId)
         async with user.chat(chat_server, **VIKA) as socket:
@@ -197,7 +197,7 @@ async def test_an_agent_cannot_hold_a_user_through_another_chat(
     async with user_in_chat(chat_server) as (user, _), user_in_chat(chat_server) as (other, _):
         async with other.chat(chat_server, **ANA) as socket:
             assert await refused(socket, user.support_join()) == ("forbidden", 4503)
-        async with agent(subscriber_service, **VIKA) as joins:
+        async with agent_socket(subscriber_service, **VIKA) as joins:
             assert await joins.receive_some(2) == [user.request, other.request]
             await joins.send(user.userId)
             async with user.chat(chat_server, **VIKA) as socket:
@@ -261,7 +261,7 @@ async def test_a_connection_ends_with_its_token(chat_server: Service, subscriber
     end = time.time() + 10 * UNIT
     options = bearer(make_token(exp=end))
     async with user_in_chat(chat_server) as (user, user_socket):
-        async with agent(subscriber_service, **options) as joins, user.chat(chat_server, **options) as socket:
+        async with agent_socket(subscriber_service, **options) as joins, user.chat(chat_server, **options) as socket:
             assert await joins.receive() == user.request
             support = await joined(socket, user)
             await user_socket.receive()

@@ -5,15 +5,8 @@ from redis.asyncio import Redis
 
 from live_support_client import AlreadyClaimed, ChatClient, JoinRequest, JoinsClient, NotWaiting
 from tests.helpers.keys import KEYS
-from tests.helpers.sdk import (
-    Agent,
-    hear,
-    hear_some,
-    shown_next,
-    waiting_before_a_new_user,
-    waiting_user,
-)
-from tests.helpers.support import UNIT
+from tests.helpers.sdk import Agent, hear, hear_some, shown_next, waiting_before_a_new_user, waiting_user
+from tests.helpers.services import UNIT
 
 LONG_LEASE = 6000 * UNIT
 """Far longer than any test waits."""

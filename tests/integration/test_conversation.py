@@ -16,7 +16,7 @@ from live_support_client import (
     UserJoined,
 )
 from tests.helpers.sdk import hear, hear_said, request_of
-from tests.helpers.support import DEADLINE
+from tests.helpers.services import DEADLINE
 
 pytestmark = pytest.mark.usefixtures("no_task_is_left")
 

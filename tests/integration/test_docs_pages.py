@@ -12,7 +12,7 @@ from playwright.async_api import Page, Route, async_playwright, expect
 
 from schemas.errors import CloseCode
 from schemas.examples import CLAIM, REGISTERED_USER
-from tests.helpers.support import Service, http
+from tests.helpers.services import Service, http
 
 CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None and not os.environ.get("CI"):

@@ -14,7 +14,8 @@ import pytest
 
 import api.app
 from live_support.settings import Settings
-from tests.helpers.support import DEADLINE, Service, User, agent, free_port, serve, support_in_chat
+from tests.helpers.services import DEADLINE, Service, free_port, serve
+from tests.helpers.wire import User, agent_socket, support_in_chat
 
 ROOT = Path(__file__).parent.parent.parent
 NODE = shutil.which("node")
@@ -99,7 +100,7 @@ async def test_it_talks_and_is_back_after_a_restart(
 ) -> None:
     port = free_port()
     async with serve(api.app.create_app, settings, port=port) as service:
-        async with agent(subscriber_service) as joins:
+        async with agent_socket(subscriber_service) as joins:
             page = await pages(service.http, "Nika & Co.")
             request = await joins.receive()
         user = User(request["userId"], "Nika & Co.", request["chatId"])

@@ -12,8 +12,8 @@ import api.app
 import subscriber.app
 from live_support.settings import Rate
 from live_support_client import ChatClient, ChatGone, JoinsClient, NotWaiting, Options, RateLimited
-from tests.helpers.sdk import Agent, hear, hear_said, is_shown, request_of, user_in_chat, waiting_user
-from tests.helpers.support import DEADLINE, make_settings, serve
+from tests.helpers.sdk import Agent, hear, hear_said, is_shown, request_of, user_chat, waiting_user
+from tests.helpers.services import DEADLINE, make_settings, serve
 
 
 class Installation(NamedTuple):
@@ -63,7 +63,7 @@ async def test_agents_see_and_claim_the_users_of_their_own(installations: list[I
 
 async def test_a_chat_is_unknown_elsewhere(installations: list[Installation]) -> None:
     for number, each in enumerate(installations):
-        async with user_in_chat(each.client) as chat, each.agent() as joins:
+        async with user_chat(each.client) as chat, each.agent() as joins:
             await is_shown(request_of(chat), joins)
             async with each.client.support_chat(request_of(chat), name="Vika") as support:
                 await support.send("Hello!")
@@ -99,7 +99,7 @@ async def test_only_the_default_publishes_on_the_plain_channel(redis: Redis, ins
 
 async def test_no_key_is_without_its_prefix(redis: Redis, installations: list[Installation]) -> None:
     before = {key async for key in redis.scan_iter()}
-    async with user_in_chat(installations[2].client) as chat:
+    async with user_chat(installations[2].client) as chat:
         await chat.send("Hello?")
         made = {key async for key in redis.scan_iter()} - before
     assert made

@@ -7,7 +7,8 @@ from redis.asyncio import Redis
 from live_support_client import ChatClient, JoinRequest, JoinsClient
 from tests.helpers.keys import KEYS
 from tests.helpers.sdk import Agent, hear, hear_some, request_of, waiting_before_a_new_user, waiting_user
-from tests.helpers.support import UNIT, Published, Stopwatch, eventually
+from tests.helpers.services import UNIT, Stopwatch, eventually
+from tests.helpers.wire import Published
 
 GRACE = 8 * UNIT
 LONG = 6000 * UNIT

@@ -9,7 +9,7 @@ from live_support_client import ChatClient, JoinsClient
 from tests.helpers.keys import KEYS
 from tests.helpers.queue import bring_back, keep
 from tests.helpers.sdk import Agent, hear, hear_some, is_shown, request_of, shown_next, waiting_user
-from tests.helpers.support import UNIT, eventually
+from tests.helpers.services import UNIT, eventually
 
 LONG = 6000 * UNIT
 """Far longer than any test waits."""

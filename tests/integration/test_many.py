@@ -15,7 +15,7 @@ from live_support.settings import Settings
 from live_support_client import AlreadyClaimed, ChatClient, JoinRequest, JoinsClient, Options
 from tests.helpers.keys import KEYS
 from tests.helpers.sdk import Agent, hear_some, waiting_before_a_new_user, waiting_user
-from tests.helpers.support import UNIT, serve
+from tests.helpers.services import UNIT, serve
 
 AGENTS = 50
 USERS = 200

@@ -41,7 +41,7 @@ from tests.helpers.sdk import (
     waiting_before_a_new_user,
     waiting_user,
 )
-from tests.helpers.support import UNIT, WEBSOCKET, Service, eventually, free_port, is_healthy
+from tests.helpers.services import UNIT, WEBSOCKET, Service, eventually, free_port, is_healthy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from live_support_client import ChatClient, ChatHistory, RegisteredUser
 from tests.helpers.sdk import hear
-from tests.helpers.support import DEADLINE, Service
+from tests.helpers.services import DEADLINE, Service
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

@@ -10,7 +10,7 @@ from live_support.settings import Settings
 from live_support_client import ChatClient, ChatMessage, Joined, NotAcknowledged, Options
 from tests.helpers.proxy import Proxy
 from tests.helpers.sdk import hear, hear_said, request_of
-from tests.helpers.support import DEADLINE, UNIT, Service, eventually, serve
+from tests.helpers.services import DEADLINE, UNIT, Service, eventually, serve
 
 pytestmark = pytest.mark.usefixtures("no_task_is_left")
 

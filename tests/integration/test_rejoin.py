@@ -15,8 +15,8 @@ from live_support.chats.store import ChatStore, JoinAttempt, Snapshot
 from live_support.redis.hub import Hub
 from live_support.settings import Settings
 from live_support_client import Chat, ChatClient, ChatHistory, ChatMessage, Options, RegisteredUser, StoredMessage
-from tests.helpers.sdk import hear, hear_said, hear_some, request_of, user_in_chat
-from tests.helpers.support import UNIT, serve
+from tests.helpers.sdk import hear, hear_said, hear_some, request_of, user_chat
+from tests.helpers.services import UNIT, serve
 
 REJOINS = 50
 LIVE = 20
@@ -110,7 +110,7 @@ async def test_a_connection_listens_before_it_reads_the_log(
 
     monkeypatch.setattr(Hub, "confirmed", noted_confirmed)
     monkeypatch.setattr(ChatStore, "join", noted_join)
-    async with user_in_chat(client):
+    async with user_chat(client):
         assert steps == ["listens", "reads"]
 
 

@@ -17,8 +17,8 @@ import pytest
 from live_support_client import ChatClient, JoinsClient
 from live_support_client.talk.command import _parser
 from live_support_client.talk.text import tail, visible, width
-from tests.helpers.sdk import hear, hear_said, request_of, user_in_chat
-from tests.helpers.support import DEADLINE, Service
+from tests.helpers.sdk import hear, hear_said, request_of, user_chat
+from tests.helpers.services import DEADLINE, Service
 from tests.helpers.tokens import SECRET, make_token
 
 SDK = Path(__file__).parent.parent.parent / "clients" / "python"
@@ -178,7 +178,7 @@ async def test_both_roles_talk(talk: Callable[..., Any]) -> None:
 
 
 async def test_an_agent_chooses_among_those_who_wait(talk: Callable[..., Any], client: ChatClient) -> None:
-    async with user_in_chat(client) as first, user_in_chat(client) as second:
+    async with user_chat(client) as first, user_chat(client) as second:
         agent = await talk("--agent")
         await agent.sees(r"1\) user " + first.user_id[:8])
         await agent.sees(r"2\) user " + second.user_id[:8])
@@ -194,7 +194,7 @@ async def test_an_agent_chooses_among_those_who_wait(talk: Callable[..., Any], c
 
 
 async def test_another_agent_was_faster(talk: Callable[..., Any], client: ChatClient, joins: JoinsClient) -> None:
-    async with user_in_chat(client) as chat:
+    async with user_chat(client) as chat:
         agent = await talk("--agent", "Vika")
         await agent.sees(r"1\) user")
         await joins.claim(request_of(chat))
@@ -249,7 +249,7 @@ async def test_a_token_is_shown_where_one_is_wanted(talk: Callable[..., Any], cl
     agent = await talk("--agent", "Vika")
     await agent.sees("--token TOKEN")
     assert await agent.ended() == 1
-    async with user_in_chat(client) as chat:
+    async with user_chat(client) as chat:
         agent = await talk("--agent", "Vika", "--token", make_token())
         await agent.sees(r"1\) user")
         await agent.types("1\nHello!\n")

@@ -35,8 +35,9 @@ from tests.helpers.processes import (
     wait_until,
 )
 from tests.helpers.provider import ED25519, pem
-from tests.helpers.support import contents, free_port, user_in_chat
+from tests.helpers.services import free_port
 from tests.helpers.tokens import SECRET
+from tests.helpers.wire import contents, user_in_chat
 
 
 def test_both_services_are_healthy_and_one_interrupt_ends_all(up: Callable[..., Up]) -> None:

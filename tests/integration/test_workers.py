@@ -31,7 +31,8 @@ from tests.helpers.processes import (
     wait_until,
 )
 from tests.helpers.sdk import hear, hear_said, is_shown, request_of
-from tests.helpers.support import Socket, User, free_port, http
+from tests.helpers.services import free_port, http
+from tests.helpers.wire import Socket, User
 
 pytestmark = [
     pytest.mark.slow,

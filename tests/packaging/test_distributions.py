@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.processes import environment, wait_until
-from tests.helpers.support import DEADLINE
+from tests.helpers.services import DEADLINE
 
 ROOT = Path(__file__).parent.parent.parent
 SERVER, CLIENT = "live_support-", "live_support_client-"

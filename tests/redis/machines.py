@@ -12,7 +12,7 @@ from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
 from live_support.redis.client import RedisClient
 from tests.helpers.keys import KEYS
-from tests.helpers.support import make_settings
+from tests.helpers.services import make_settings
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from live_support.redis.hub import Hub
 from live_support.settings import Limits, Settings
 from schemas.errors import Unavailable
 from tests.helpers.proxy import Proxy, Words, answered_with
-from tests.helpers.support import UNIT, eventually, make_settings, replace
+from tests.helpers.services import UNIT, eventually, make_settings, replace
 
 CHANNEL = "live-support:chat:{test}:live"
 

@@ -26,7 +26,7 @@ from tests.helpers.queue import (
     version,
     waiting,
 )
-from tests.helpers.support import DEADLINE, replace
+from tests.helpers.services import DEADLINE, replace
 
 # Waiting.
 

@@ -18,17 +18,8 @@ import live_support.chats.keys
 import live_support.redis.client
 import subscriber.app
 from live_support.redis.connection import OnReply
-from tests.helpers.support import (
-    UNIT,
-    Service,
-    agent,
-    eventually,
-    is_healthy,
-    make_settings,
-    serve,
-    support_in_chat,
-    user_in_chat,
-)
+from tests.helpers.services import UNIT, Service, eventually, is_healthy, make_settings, serve
+from tests.helpers.wire import agent_socket, support_in_chat, user_in_chat
 
 _ROW = re.compile(r"^\| (\S+) +\| (\S+) +\|", re.MULTILINE)
 _ARGUMENT = re.compile(r'"((?:[^"\\]|\\.)*)"')
@@ -56,10 +47,10 @@ def table() -> dict[str, re.Pattern[str]]:
 async def converse(chat_server: Service, subscriber_service: Service) -> None:
     """Let a user wait, be claimed and given back, talk, refresh, and go."""
     async with user_in_chat(chat_server) as (user, user_socket):
-        async with agent(subscriber_service) as first:
+        async with agent_socket(subscriber_service) as first:
             assert await first.receive() == user.request
             await first.send(user.userId)
-        async with agent(subscriber_service) as second:
+        async with agent_socket(subscriber_service) as second:
             assert await second.receive() == user.request
             await second.send(user.userId)
             async with support_in_chat(chat_server, user, user_socket) as (support_id, support_socket):

@@ -17,7 +17,7 @@ from tests.helpers import older_release
 from tests.helpers.chats import Chat
 from tests.helpers.keys import KEYS
 from tests.helpers.queue import waiting
-from tests.helpers.support import eventually
+from tests.helpers.services import eventually
 from tests.redis.test_live_chats import Tab
 
 CHAT_SECONDS, GRACE_SECONDS = 60, 600

@@ -12,7 +12,7 @@ from live_support.settings import Settings
 from schemas.errors import ChatGone
 from tests.helpers.chats import Chat
 from tests.helpers.keys import KEYS
-from tests.helpers.support import UNIT, eventually, replace
+from tests.helpers.services import UNIT, eventually, replace
 
 Step = Callable[[Chat], Awaitable[object]]
 

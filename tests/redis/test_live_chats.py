@@ -20,7 +20,7 @@ from schemas.errors import CloseCode
 from tests.helpers.chats import Chat
 from tests.helpers.keys import KEYS
 from tests.helpers.queue import waiting
-from tests.helpers.support import UNIT, eventually
+from tests.helpers.services import UNIT, eventually
 
 
 class Tab:

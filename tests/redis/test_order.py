@@ -19,7 +19,7 @@ from schemas.errors import Unavailable
 from tests.helpers.chats import Chat, hex_id
 from tests.helpers.keys import KEYS
 from tests.helpers.proxy import Proxy, Words, answered_with
-from tests.helpers.support import DEADLINE, UNIT, eventually, replace
+from tests.helpers.services import DEADLINE, UNIT, eventually, replace
 
 ERRORS = [
     "NOSCRIPT No matching script.",

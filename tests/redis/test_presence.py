@@ -11,7 +11,7 @@ from schemas.errors import AlreadyClaimed, NotWaiting
 from tests.helpers.chats import Chat
 from tests.helpers.keys import KEYS
 from tests.helpers.queue import ANA, NIKA, chat_of, end_grace, end_lease, enqueue, stay_of, version, waiting
-from tests.helpers.support import UNIT, eventually, replace
+from tests.helpers.services import UNIT, eventually, replace
 
 
 def present(user_id: str, place: int | None) -> Presence:

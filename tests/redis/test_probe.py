@@ -23,19 +23,8 @@ from live_support.settings import Limits, Settings
 from schemas.errors import Unavailable
 from tests.helpers.chats import Chat
 from tests.helpers.proxy import Proxy, Words
-from tests.helpers.support import (
-    UNIT,
-    Service,
-    Socket,
-    User,
-    error_code,
-    eventually,
-    free_port,
-    http,
-    make_settings,
-    replace,
-    serve,
-)
+from tests.helpers.services import UNIT, Service, eventually, free_port, http, make_settings, replace, serve
+from tests.helpers.wire import Socket, User, error_code
 from tests.redis.test_keys import converse
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"

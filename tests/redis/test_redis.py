@@ -21,7 +21,7 @@ from schemas.errors import Unavailable
 from tests.helpers.chats import Chat
 from tests.helpers.keys import KEYS
 from tests.helpers.proxy import Proxy
-from tests.helpers.support import DEADLINE, UNIT, Stopwatch, eventually, replace
+from tests.helpers.services import DEADLINE, UNIT, Stopwatch, eventually, replace
 
 DEADLINE_SECONDS = 3 * UNIT
 """How long the Redis of these tests tries to store something."""

@@ -22,18 +22,8 @@ from live_support.redis.write_refusals import refusal_code
 from live_support.settings import Limits, Settings
 from schemas.errors import Unavailable
 from tests.helpers.chats import Chat
-from tests.helpers.support import (
-    DEADLINE,
-    UNIT,
-    Service,
-    error_code,
-    eventually,
-    free_port,
-    http,
-    make_settings,
-    serve,
-    user_in_chat,
-)
+from tests.helpers.services import DEADLINE, UNIT, Service, eventually, free_port, http, make_settings, serve
+from tests.helpers.wire import error_code, user_in_chat
 
 DEBIAN = shutil.which("redis-server")
 

@@ -30,7 +30,7 @@ from schemas.errors import (
 from schemas.messages import StoredMessage
 from tests.helpers.chats import VIKA, Chat, hex_id
 from tests.helpers.keys import KEYS
-from tests.helpers.support import DEADLINE, replace
+from tests.helpers.services import DEADLINE, replace
 
 
 class Ignoring:

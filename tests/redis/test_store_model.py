@@ -20,7 +20,7 @@ from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, Forbidden, Invali
 from schemas.messages import Participant, StoredMessage
 from tests.helpers.chats import Chat, hex_id
 from tests.helpers.keys import KEYS
-from tests.helpers.support import DEADLINE
+from tests.helpers.services import DEADLINE
 from tests.redis.machines import Machine, run_machine
 
 CONNECTIONS_EACH = 2

@@ -11,7 +11,7 @@ import pytest
 from hypothesis.strategies import SearchStrategy
 from websockets.asyncio.server import ServerConnection, serve
 
-from tests.helpers.support import Service
+from tests.helpers.services import Service
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
 

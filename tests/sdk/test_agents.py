@@ -16,7 +16,7 @@ from live_support_client import (
     Options,
 )
 from tests.helpers.sdk import hear
-from tests.helpers.support import DEADLINE, UNIT, Service
+from tests.helpers.services import DEADLINE, UNIT, Service
 from tests.helpers.tokens import SECRET, make_token
 
 pytestmark = pytest.mark.given(agent_jwt_secret=SECRET)

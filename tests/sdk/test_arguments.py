@@ -17,8 +17,8 @@ from live_support_client import (
     RegisteredUser,
     TooLarge,
 )
-from tests.helpers.sdk import request_of, user_in_chat
-from tests.helpers.support import DEADLINE
+from tests.helpers.sdk import request_of, user_chat
+from tests.helpers.services import DEADLINE
 from tests.sdk.conftest import for_all
 
 ID = "0" * 32
@@ -43,7 +43,7 @@ async def still_works(chat: Chat) -> None:
 
 
 async def test_half_a_surrogate_pair_is_refused_and_nothing_else(client: ChatClient) -> None:
-    async with user_in_chat(client) as chat, asyncio.timeout(DEADLINE):
+    async with user_chat(client) as chat, asyncio.timeout(DEADLINE):
         for text in ("broken emoji \ud83d", "\ude00", "\ud83d \ude00", "a\udfffb", "\udc80"):
             with pytest.raises(InvalidInput, match="surrogate"):
                 await chat.send(text)
@@ -51,7 +51,7 @@ async def test_half_a_surrogate_pair_is_refused_and_nothing_else(client: ChatCli
 
 
 async def test_what_is_no_text_is_a_type_error(client: ChatClient) -> None:
-    async with user_in_chat(client) as chat, asyncio.timeout(DEADLINE):
+    async with user_chat(client) as chat, asyncio.timeout(DEADLINE):
         for value in WRONG_TYPES:
             with pytest.raises(TypeError):
                 await chat.send(value)
@@ -60,7 +60,7 @@ async def test_what_is_no_text_is_a_type_error(client: ChatClient) -> None:
 
 async def test_what_is_too_long_is_refused_and_the_chat_goes_on(client: ChatClient) -> None:
     longs = ["a" * 4001, "a" * 16_001, "a" * 70_000, "\U0001f600" * 20_000, "\x01" * 15_000, "e\u0301" * 4001]
-    async with user_in_chat(client) as chat, asyncio.timeout(DEADLINE):
+    async with user_chat(client) as chat, asyncio.timeout(DEADLINE):
         for text in longs:
             with pytest.raises((TooLarge, InvalidInput)):
                 await chat.send(text)
@@ -68,7 +68,7 @@ async def test_what_is_too_long_is_refused_and_the_chat_goes_on(client: ChatClie
 
 
 async def test_what_is_just_not_too_long_is_stored(client: ChatClient) -> None:
-    async with user_in_chat(client) as chat, asyncio.timeout(DEADLINE):
+    async with user_chat(client) as chat, asyncio.timeout(DEADLINE):
         for text in ("\U0001f600" * 4000, "e\u0301" * 4000, "\u1112\u1161\u11ab" * 4000, '"\\' * 2000):
             assert (await chat.send(text)).content == unicodedata.normalize("NFC", text)
 
@@ -86,7 +86,7 @@ async def test_any_content_is_answered(client: ChatClient) -> None:
                 assert stored.content == unicodedata.normalize("NFC", value.replace("\r\n", "\n").replace("\r", "\n"))
             await still_works(chat)
 
-    async with user_in_chat(client) as chat:
+    async with user_chat(client) as chat:
         await for_all(check, anything)
 
 
@@ -108,7 +108,7 @@ NO_IDS = [
 
 
 async def test_a_claim_of_what_is_no_id_is_refused_before_it_is_sent(client: ChatClient, joins: JoinsClient) -> None:
-    async with user_in_chat(client) as chat, asyncio.timeout(DEADLINE):
+    async with user_chat(client) as chat, asyncio.timeout(DEADLINE):
         for value in NO_IDS:
             for claim in (value, JoinRequest(participant="User", user_id=value, chat_id=ID)):
                 with pytest.raises(InvalidInput):
@@ -134,7 +134,7 @@ async def test_any_claim_is_settled_by_its_own_answer(client: ChatClient, joins:
             answers = await asyncio.gather(*map(joins.claim, values), return_exceptions=True)
             for answer in answers:
                 assert isinstance(answer, TypeError | InvalidInput | NotWaiting)
-            async with user_in_chat(client) as chat:
+            async with user_chat(client) as chat:
                 await joins.claim(request_of(chat))
 
     await for_all(check, st.lists(anything | hex_digits | st.just(ID), max_size=4), examples=40)

@@ -11,7 +11,7 @@ from websockets.asyncio.server import ServerConnection
 
 from live_support_client import ChatClient, ChatMessage, NotAcknowledged, Options, RegisteredUser
 from tests.helpers.sdk import hear, hear_said, request_of
-from tests.helpers.support import DEADLINE, UNIT
+from tests.helpers.services import DEADLINE, UNIT
 from tests.sdk.conftest import Handler
 
 Start = Callable[[Handler], Awaitable[str]]

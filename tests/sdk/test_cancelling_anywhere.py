@@ -6,8 +6,8 @@ from collections import Counter
 from hypothesis import strategies as st
 
 from live_support_client import ChatClient, ChatHistory, JoinsClient, NotWaiting
-from tests.helpers.sdk import Agent, hear, request_of, user_in_chat
-from tests.helpers.support import DEADLINE
+from tests.helpers.sdk import Agent, hear, request_of, user_chat
+from tests.helpers.services import DEADLINE
 from tests.sdk.conftest import for_all
 
 NOBODY = "0" * 32
@@ -54,7 +54,7 @@ async def test_sending(client: ChatClient) -> None:
 
 async def test_claiming(client: ChatClient, joins: JoinsClient) -> None:
     async def check(steps: list[tuple[bool, int]]) -> None:
-        async with user_in_chat(client) as chat, asyncio.timeout(DEADLINE):
+        async with user_chat(client) as chat, asyncio.timeout(DEADLINE):
             for is_waiting, each in steps:
                 user_id = chat.user_id if is_waiting else NOBODY
                 outcome = await after(asyncio.ensure_future(joins.claim(user_id)), each)
@@ -71,7 +71,7 @@ async def test_claiming(client: ChatClient, joins: JoinsClient) -> None:
 
 
 async def test_a_claim_that_has_not_gone_out_is_not_made(client: ChatClient, joins: JoinsClient, agent: Agent) -> None:
-    async with user_in_chat(client) as chat, agent() as other, asyncio.timeout(DEADLINE):
+    async with user_chat(client) as chat, agent() as other, asyncio.timeout(DEADLINE):
         first, second = (asyncio.create_task(joins.claim(each)) for each in (NOBODY, chat.user_id))
         await asyncio.sleep(0)
         second.cancel()
@@ -97,7 +97,7 @@ async def test_entering_and_leaving(client: ChatClient, agent: Agent) -> None:
 
 
 async def test_listening(client: ChatClient) -> None:
-    async with user_in_chat(client) as chat:
+    async with user_chat(client) as chat:
         await hear(chat)
 
         async def check(steps: list[int]) -> None:

@@ -13,7 +13,7 @@ from live_support_client import (
     Joined,
 )
 from tests.helpers.sdk import hear_all, hear_said
-from tests.helpers.support import UNIT
+from tests.helpers.services import UNIT
 
 
 async def test_messages_are_compared_as_the_server_stores_them(client: ChatClient) -> None:

@@ -19,7 +19,7 @@ from live_support_client import (
     RateLimited,
 )
 from live_support_client._claim import Claim
-from tests.helpers.support import DEADLINE, UNIT
+from tests.helpers.services import DEADLINE, UNIT
 from tests.sdk.conftest import Handler
 
 Start = Callable[[Handler], Awaitable[str]]

@@ -28,7 +28,7 @@ from live_support_client import (
 )
 from live_support_client._reconnect import Delays
 from tests.helpers.sdk import hear, hear_all
-from tests.helpers.support import DEADLINE, UNIT
+from tests.helpers.services import DEADLINE, UNIT
 from tests.sdk.conftest import Handler
 
 Start = Callable[[Handler], Awaitable[str]]

@@ -24,8 +24,8 @@ from live_support_client import (
     RegisteredUser,
 )
 from tests.helpers.proxy import Proxy
-from tests.helpers.sdk import hear, hear_said, request_of, user_in_chat
-from tests.helpers.support import DEADLINE, Service, eventually
+from tests.helpers.sdk import hear, hear_said, request_of, user_chat
+from tests.helpers.services import DEADLINE, Service, eventually
 from tests.helpers.tokens import SECRET, make_token
 from tests.sdk.conftest import Handler
 
@@ -60,7 +60,7 @@ async def test_a_state_that_cannot_be_shown_harms_nothing(
 
     async with (
         JoinsClient(subscriber_service.http, options=options, on_state=fail) as joins,
-        user_in_chat(client) as chat,
+        user_chat(client) as chat,
     ):
         assert await hear(joins) == request_of(chat)
     assert "on_state has failed" in caplog.text
@@ -137,7 +137,7 @@ async def test_a_token_is_asked_for_whenever_a_connection_is_made(
             await eventually(lambda: (chat.state, joins.state) == ("connected", "connected"))
             await chat.send("Still here.")
             assert await hear_said(user, 1) == ["Still here."]
-            async with user_in_chat(client) as next_user:
+            async with user_chat(client) as next_user:
                 assert await hear(joins) == request_of(next_user)
 
 
@@ -156,7 +156,7 @@ async def test_a_new_token_that_is_refused_too_is_the_end(
         with pytest.raises(NotAuthenticated):
             await hear(joins)
     assert asked == 2
-    async with user_in_chat(client) as chat:
+    async with user_chat(client) as chat:
         with pytest.raises(NotAuthenticated):
             await client.support_chat(request_of(chat), name="Vika", token=token).__aenter__()
 

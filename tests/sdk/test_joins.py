@@ -17,7 +17,7 @@ from live_support_client import (
 )
 from tests.helpers.proxy import Proxy
 from tests.helpers.sdk import hear, request_of
-from tests.helpers.support import DEADLINE, UNIT, Service, eventually
+from tests.helpers.services import DEADLINE, UNIT, Service, eventually
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from load_generator.plot import draw
 from load_generator.screen import progress
 from load_generator.timeline import SECONDS_KEPT, Second, Timeline
 from load_generator.verifier import Delivered, Side, Token, Verifier, Violation
-from tests.helpers.support import Service
+from tests.helpers.services import Service
 
 pytestmark = pytest.mark.slow
 

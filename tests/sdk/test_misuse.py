@@ -19,8 +19,8 @@ from live_support_client import (
     RegisteredUser,
 )
 from tests.helpers.proxy import Proxy
-from tests.helpers.sdk import hear, hear_all, hear_said, request_of, user_in_chat
-from tests.helpers.support import DEADLINE, UNIT, Service, eventually
+from tests.helpers.sdk import hear, hear_all, hear_said, request_of, user_chat
+from tests.helpers.services import DEADLINE, UNIT, Service, eventually
 from tests.sdk.conftest import Handler
 
 Start = Callable[[Handler], Awaitable[str]]
@@ -161,7 +161,7 @@ async def test_leaving_ends_whatever_still_waits(client: ChatClient, scripted: S
 
 
 async def test_cancelling_every_task_but_the_callers_ends_the_wait(client: ChatClient) -> None:
-    async with user_in_chat(client) as chat:
+    async with user_chat(client) as chat:
         await hear(chat)
         reader = chat._reader
         assert reader is not None

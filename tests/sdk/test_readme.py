@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from live_support_client import ChatClient
-from tests.helpers.sdk import hear_said, user_in_chat
-from tests.helpers.support import DEADLINE, Service
+from tests.helpers.sdk import hear_said, user_chat
+from tests.helpers.services import DEADLINE, Service
 from tests.helpers.tokens import SECRET, make_token
 
 SDK = Path(__file__).parent.parent.parent / "clients" / "python"
@@ -85,7 +85,7 @@ async def test_a_user_and_an_agent_talk(start: Start) -> None:
 
 
 async def test_the_bot_answers_what_was_said_before_it_came_too(start: Start, client: ChatClient) -> None:
-    async with user_in_chat(client) as first, user_in_chat(client) as second:
+    async with user_chat(client) as first, user_chat(client) as second:
         await first.send("How?")
         await start(BOT)
         assert await hear_said(first, 2) == ["How?", "You asked: How?"]
@@ -104,7 +104,7 @@ async def test_an_agent_asks_for_its_token(start: Start, client: ChatClient) -> 
         writer.close()
         await writer.wait_closed()
 
-    async with await asyncio.start_server(issue, "127.0.0.1", 0) as provider, user_in_chat(client) as chat:
+    async with await asyncio.start_server(issue, "127.0.0.1", 0) as provider, user_chat(client) as chat:
         port = provider.sockets[0].getsockname()[1]
         agent = await start(TOKEN, **{"https://id.example.org": f"http://127.0.0.1:{port}"})
         assert await hear_said(chat, 1) == ["Hello!"]

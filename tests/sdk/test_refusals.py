@@ -26,7 +26,7 @@ from live_support_client import (
 )
 from tests.helpers.proxy import Proxy
 from tests.helpers.sdk import hear_said, request_of
-from tests.helpers.support import UNIT, eventually, make_settings, replace, serve
+from tests.helpers.services import UNIT, eventually, make_settings, replace, serve
 
 SCHEMAS = Path(__file__).parent.parent.parent / "schemas"
 

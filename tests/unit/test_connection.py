@@ -15,7 +15,7 @@ from live_support.websocket.connections import TICK_SECONDS, Connections
 from live_support.websocket.picows_protocol import DIRECT
 from live_support.websocket.transport import Receiver
 from schemas.errors import CloseCode, Forbidden, InvalidFrame
-from tests.helpers.support import DEADLINE, eventually
+from tests.helpers.services import DEADLINE, eventually
 
 
 class Notes:

@@ -7,7 +7,7 @@ import pytest
 from live_support.timing_wheel import NEVER
 from live_support.websocket.connections import TICK_SECONDS, Connections
 from schemas.errors import CloseCode
-from tests.helpers.support import eventually
+from tests.helpers.services import eventually
 
 
 class Noting:

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from live_support.refusal_log import Refusal, RefusalLog
 from schemas.errors import CloseCode
-from tests.helpers.support import UNIT, eventually
+from tests.helpers.services import UNIT, eventually
 
 
 async def test_the_first_of_a_kind_is_logged_at_once() -> None:

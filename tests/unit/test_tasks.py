@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from live_support.tasks import every
 from schemas.errors import Unavailable
-from tests.helpers.support import eventually
+from tests.helpers.services import eventually
 
 
 async def test_a_step_that_fails_in_the_same_way_is_logged_once_until_it_works() -> None:

@@ -6,7 +6,7 @@ import weakref
 import pytest
 
 from live_support.timing_wheel import NEVER, Wheel
-from tests.helpers.support import eventually
+from tests.helpers.services import eventually
 
 TICK_SECONDS = 0.05
 

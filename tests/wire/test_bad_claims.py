@@ -5,8 +5,16 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.helpers.conversation import refusal, shown_next, two_agents
-from tests.helpers.support import Service, Socket, error_code, support_in_chat, user_in_chat
+from tests.helpers.services import Service
+from tests.helpers.wire import (
+    Socket,
+    error_code,
+    refusal,
+    request_comes_next,
+    support_in_chat,
+    two_agents,
+    user_in_chat,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -42,7 +50,7 @@ async def agents(shared_chat_server: Service, shared_subscriber: Service) -> Asy
 @pytest.mark.parametrize("frame", NO_CLAIMS.values(), ids=NO_CLAIMS.keys())
 async def test_what_is_no_id_is_invalid(shared_chat_server: Service, agents: Agents, frame: str) -> None:
     assert await refusal(frame, agents[0]) == "invalid"
-    await shown_next(shared_chat_server, *agents)
+    await request_comes_next(shared_chat_server, *agents)
 
 
 async def test_the_third_malformed_claim_in_a_row_closes(shared_chat_server: Service, agents: Agents) -> None:
@@ -52,14 +60,14 @@ async def test_the_third_malformed_claim_in_a_row_closes(shared_chat_server: Ser
     errors, code = await joins.drain()
     assert [error_code(error) for error in errors] == ["invalid"] * 3
     assert code == 4500
-    await shown_next(shared_chat_server, other)
+    await request_comes_next(shared_chat_server, other)
 
 
 async def test_an_id_that_does_not_wait_closes_nothing_however_often(
     shared_chat_server: Service, agents: Agents
 ) -> None:
     assert [await refusal(UNKNOWN, agents[0]) for _ in range(4)] == ["not_waiting"] * 4
-    await shown_next(shared_chat_server, *agents)
+    await request_comes_next(shared_chat_server, *agents)
 
 
 @pytest.mark.parametrize("form", ['"{}"', " {}\n", "\t{}\r\n", ' "{}" ', '" {} "'])

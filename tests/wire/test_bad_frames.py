@@ -7,8 +7,8 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 
-from tests.helpers.conversation import refusal, shown_next, talk_in, two_agents
-from tests.helpers.support import Service, Socket
+from tests.helpers.services import Service
+from tests.helpers.wire import Socket, refusal, request_comes_next, talk_in, two_agents
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -31,7 +31,7 @@ async def scene(
             yield Scene(tab, talk.goes_on)
     else:
         async with two_agents(shared_chat_server, shared_subscriber) as (offender, other):
-            yield Scene(offender, lambda: shown_next(shared_chat_server, other))
+            yield Scene(offender, lambda: request_comes_next(shared_chat_server, other))
 
 
 @pytest.mark.parametrize("frame", [b"", b"{}", b"\x00" * 1000], ids=["empty", "JSON", "zeros"])

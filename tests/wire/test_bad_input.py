@@ -10,8 +10,8 @@ import pytest_asyncio
 
 from api.app import create_app
 from live_support.settings import Limits, Settings
-from tests.helpers.conversation import Talk, refusal, say, talk_in
-from tests.helpers.support import UNIT, Frame, Service, Socket, User, error_code, replace, serve, user_in_chat
+from tests.helpers.services import UNIT, Service, replace, serve
+from tests.helpers.wire import Frame, Socket, Talk, User, error_code, refusal, say, talk_in, user_in_chat
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

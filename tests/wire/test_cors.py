@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from live_support.settings import Limits, Rate
-from tests.helpers.support import Service, http
+from tests.helpers.services import Service, http
 from tests.hostile.test_http import SECONDS, Peer
 
 PAGE = "http://localhost:3000"

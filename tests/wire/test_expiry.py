@@ -8,17 +8,16 @@ from redis.asyncio import Redis
 
 from api.app import create_app
 from live_support.settings import Settings
-from tests.helpers.conversation import refusal, say, shown_next, talk_in
 from tests.helpers.keys import KEYS
-from tests.helpers.support import (
-    UNIT,
-    Service,
-    Stopwatch,
+from tests.helpers.services import UNIT, Service, Stopwatch, eventually, serve
+from tests.helpers.wire import (
     User,
-    agent,
-    eventually,
-    serve,
+    agent_socket,
+    refusal,
+    request_comes_next,
+    say,
     support_in_chat,
+    talk_in,
     user_in_chat,
 )
 
@@ -106,7 +105,7 @@ async def _is_empty(redis: Redis) -> bool:
 async def test_an_expired_user_is_in_no_agents_list(chat_server: Service, subscriber_service: Service) -> None:
     async with user_in_chat(chat_server) as (_, socket):
         await socket.drain()
-    async with user_in_chat(chat_server) as (newest, _), agent(subscriber_service) as joins:
+    async with user_in_chat(chat_server) as (newest, _), agent_socket(subscriber_service) as joins:
         assert await joins.receive() == newest.request
 
 
@@ -212,7 +211,7 @@ async def test_who_waits_in_silence_waits_as_long_as_the_queue(
         waiting = asyncio.create_task(socket.drain())
         await asyncio.wait([waiting], timeout=25 * UNIT)
         assert not waiting.done(), "neither idle nor expired"
-        async with agent(subscriber_service) as joins:
+        async with agent_socket(subscriber_service) as joins:
             assert await joins.receive() == user.request
         assert await waiting == ([user.expired], 4510)
     assert watch.seconds >= 40 * UNIT
@@ -246,23 +245,23 @@ async def test_a_tab_is_closed_when_it_has_been_silent_for_as_long_as_the_queue_
 @pytest.mark.given(chat_ttl_seconds=LONG, idle_seconds=3 * UNIT)
 async def test_an_idle_agent_is_closed(subscriber_service: Service) -> None:
     watch = Stopwatch()
-    async with agent(subscriber_service) as joins:
+    async with agent_socket(subscriber_service) as joins:
         assert await joins.close_code() == 4408
     assert watch.seconds >= 3 * UNIT
 
 
 @pytest.mark.given(chat_ttl_seconds=LONG, idle_seconds=8 * UNIT)
 async def test_requests_keep_an_agent_open(chat_server: Service, subscriber_service: Service) -> None:
-    async with agent(subscriber_service) as joins:
+    async with agent_socket(subscriber_service) as joins:
         watch = Stopwatch()
         while watch.seconds < 12 * UNIT:
             await asyncio.sleep(UNIT)
-            await shown_next(chat_server, joins)
+            await request_comes_next(chat_server, joins)
 
 
 @pytest.mark.given(chat_ttl_seconds=LONG, idle_seconds=8 * UNIT)
 async def test_claims_keep_an_agent_open(chat_server: Service, subscriber_service: Service) -> None:
-    async with agent(subscriber_service) as joins, user_in_chat(chat_server) as (user, _):
+    async with agent_socket(subscriber_service) as joins, user_in_chat(chat_server) as (user, _):
         assert await joins.receive() == user.request
         watch = Stopwatch()
         while watch.seconds < 12 * UNIT:

@@ -6,9 +6,9 @@ import pytest
 from redis.asyncio import Redis
 
 from live_support.settings import Limits
-from tests.helpers.conversation import say
 from tests.helpers.keys import KEYS
-from tests.helpers.support import Service, Socket, User, error_code, eventually, user_in_chat
+from tests.helpers.services import Service, eventually
+from tests.helpers.wire import Socket, User, error_code, say, user_in_chat
 
 pytestmark = pytest.mark.given(limits=Limits(waiting_users=1, stop_notice_seconds=0))
 

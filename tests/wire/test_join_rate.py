@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from live_support.settings import Rate
-from tests.helpers.conversation import talk_in
-from tests.helpers.support import Service, User, error_code, user_in_chat
+from tests.helpers.services import Service
+from tests.helpers.wire import User, error_code, talk_in, user_in_chat
 
 pytestmark = pytest.mark.given(chat_join_rate=Rate("3/hour"))
 

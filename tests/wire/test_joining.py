@@ -4,14 +4,16 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.helpers.conversation import say, talk_in, waiting_before_a_new_user
-from tests.helpers.support import (
+from tests.helpers.services import Service
+from tests.helpers.wire import (
     Frame,
     Published,
-    Service,
     User,
-    agent,
+    agent_socket,
+    requests_before_a_new_user,
+    say,
     support_in_chat,
+    talk_in,
     user_in_chat,
 )
 
@@ -35,7 +37,7 @@ async def test_the_first_join_queues_the_user_and_publishes_the_request(
 ) -> None:
     async with user_in_chat(chat_server) as (user, _):
         assert await published() == [user.request]
-        assert await waiting_before_a_new_user(chat_server, subscriber_service) == [user.request]
+        assert await requests_before_a_new_user(chat_server, subscriber_service) == [user.request]
 
 
 async def test_a_registration_alone_queues_nobody(
@@ -43,7 +45,7 @@ async def test_a_registration_alone_queues_nobody(
 ) -> None:
     await User.register(chat_server)
     assert await published() == []
-    assert await waiting_before_a_new_user(chat_server, subscriber_service) == []
+    assert await requests_before_a_new_user(chat_server, subscriber_service) == []
 
 
 async def test_a_second_tab_before_any_agent_is_told_joined_alone(chat_server: Service) -> None:
@@ -65,7 +67,7 @@ async def test_a_refresh_before_any_agent_brings_the_history(chat_server: Servic
 async def test_refreshes_leave_one_queue_entry_and_one_publication(
     chat_server: Service, subscriber_service: Service, published: Published
 ) -> None:
-    async with agent(subscriber_service) as joins, user_in_chat(chat_server) as (user, _):
+    async with agent_socket(subscriber_service) as joins, user_in_chat(chat_server) as (user, _):
         for _ in range(3):
             async with user.chat(chat_server) as tab:
                 await tab.send(user.join())
@@ -124,7 +126,7 @@ async def test_the_first_support_takes_the_user_out_of_the_queue(
     chat_server: Service, subscriber_service: Service
 ) -> None:
     async with talk_in(chat_server):
-        assert await waiting_before_a_new_user(chat_server, subscriber_service) == []
+        assert await requests_before_a_new_user(chat_server, subscriber_service) == []
 
 
 async def test_a_late_agent_gets_what_was_said_before(chat_server: Service) -> None:
@@ -160,7 +162,7 @@ async def test_a_user_who_joins_after_the_support_never_waits(
         assert await socket.receive_some(2) == [user.joined, support_joined(user, support_id)]
         assert await support_socket.receive() == user.joined
         assert await published() == []
-        assert await waiting_before_a_new_user(chat_server, subscriber_service) == []
+        assert await requests_before_a_new_user(chat_server, subscriber_service) == []
 
 
 async def test_an_agents_words_before_the_users_first_join_are_kept(chat_server: Service) -> None:

@@ -10,7 +10,8 @@ from redis.asyncio import Redis
 import api.app
 from live_support.settings import Limits, Settings
 from tests.helpers.proxy import Proxy
-from tests.helpers.support import UNIT, Service, error_code, eventually, is_healthy, replace, serve, user_in_chat
+from tests.helpers.services import UNIT, Service, eventually, is_healthy, replace, serve
+from tests.helpers.wire import error_code, user_in_chat
 
 MINUTE_MS = 60_000
 

@@ -20,20 +20,9 @@ from redis.asyncio import Redis
 
 import api.app
 import subscriber.app
-from tests.helpers.conversation import refusal, say
-from tests.helpers.support import (
-    DEADLINE,
-    WEBSOCKET,
-    Socket,
-    User,
-    agent,
-    error_code,
-    eventually,
-    http,
-    make_settings,
-    serve,
-)
+from tests.helpers.services import DEADLINE, WEBSOCKET, eventually, http, make_settings, serve
 from tests.helpers.tokens import SECRET, as_browser, bearer, make_token
+from tests.helpers.wire import Socket, User, agent_socket, error_code, refusal, say
 
 
 class System(NamedTuple):
@@ -253,7 +242,7 @@ async def test_no_level_lets_libraries_log_headers_and_frames(
         secrets += [registered.pop("token"), registered["chatId"], registered["userId"]]
         user, user_token = User(**registered), secrets[-3]
         for options in (bearer(over), as_browser(over, "live-support.v1"), bearer(token), as_browser(token, "other")):
-            async with agent(joins, logger=quiet, **options) as waiting:
+            async with agent_socket(joins, logger=quiet, **options) as waiting:
                 if over in str(options):
                     assert await waiting.close_code() == 4501
                 elif options == bearer(token):
@@ -270,7 +259,7 @@ async def test_no_level_lets_libraries_log_headers_and_frames(
         head = [f"GET /joins?token={token} HTTP/1.1", f"Host: 127.0.0.1:{joins.port}", "Upgrade: websocket"]
         head += ["Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]
         reader, writer = await asyncio.open_connection("127.0.0.1", joins.port)
-        writer.write("\r\n".join([*head, f"Sec-WebSocket-Protocol: bearer.{token}, (\"", "", ""]).encode())
+        writer.write("\r\n".join([*head, f'Sec-WebSocket-Protocol: bearer.{token}, ("', "", ""]).encode())
         await reader.readline()
         writer.close()
         async with user.chat(chat, logger=quiet) as socket:

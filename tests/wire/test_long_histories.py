@@ -11,10 +11,10 @@ from redis.asyncio import Redis
 
 import api.app
 from live_support.settings import Limits, Settings
-from tests.helpers.conversation import Talk, say, talk_in
 from tests.helpers.keys import KEYS
 from tests.helpers.proxy import Proxy
-from tests.helpers.support import UNIT, Service, Socket, eventually, replace, serve
+from tests.helpers.services import UNIT, Service, eventually, replace, serve
+from tests.helpers.wire import Socket, Talk, say, talk_in
 
 LONG = "\U0001f642" * 3990
 MANY = 150

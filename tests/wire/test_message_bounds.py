@@ -6,8 +6,8 @@ import json
 import pytest
 
 from live_support.settings import Rate
-from tests.helpers.conversation import refusal, say, talk_in
-from tests.helpers.support import Service, error_code
+from tests.helpers.services import Service
+from tests.helpers.wire import error_code, refusal, say, talk_in
 
 
 @pytest.mark.given(chat_max_messages=2)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.helpers.conversation import Talk, refusal, say, talk_in
-from tests.helpers.support import Service, Socket, contents, user_in_chat
+from tests.helpers.services import Service
+from tests.helpers.wire import Socket, Talk, contents, refusal, say, talk_in, user_in_chat
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -7,7 +7,8 @@ import pytest
 from redis.asyncio import Redis
 from websockets.exceptions import InvalidStatus
 
-from tests.helpers.support import DEADLINE, Service, Socket, User, http
+from tests.helpers.services import DEADLINE, Service, http
+from tests.helpers.wire import Socket, User
 
 FOREIGN = [
     "https://evil.example",

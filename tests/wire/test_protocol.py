@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.helpers.support import Frame, Service, User, agent, http
+from tests.helpers.services import Service, http
+from tests.helpers.wire import Frame, User, agent_socket
 
 HEX = set("0123456789abcdef")
 
@@ -36,7 +37,7 @@ async def test_the_seeds_conversation(chat_server: Service, subscriber_service: 
     assert registered["username"] == "Nika"
     nika = User(**registered)
 
-    async with nika.chat(chat_server) as user, agent(subscriber_service) as joins:
+    async with nika.chat(chat_server) as user, agent_socket(subscriber_service) as joins:
         # 2) The user joins.
         await user.send(nika.join())
         assert taken(await user.receive(), type="Joined", keys=["participant", "userId"]) == {

@@ -16,7 +16,8 @@ from live_support.service.app import build_service
 from live_support.service.drain import Drain
 from live_support.settings import Settings
 from schemas.errors import RateLimited, Unavailable
-from tests.helpers.support import Service, Socket, User, make_settings, serve
+from tests.helpers.services import Service, make_settings, serve
+from tests.helpers.wire import Socket, User
 
 LAYERS = [pytest.param(marks=pytest.mark.given(websocket=layer), id=layer) for layer in ("picows", "uvicorn")]
 

@@ -5,17 +5,8 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.helpers.conversation import refusal, talk_in
-from tests.helpers.support import (
-    Frame,
-    Service,
-    Socket,
-    User,
-    error_code,
-    http,
-    support_in_chat,
-    user_in_chat,
-)
+from tests.helpers.services import Service, http
+from tests.helpers.wire import Frame, Socket, User, error_code, refusal, support_in_chat, talk_in, user_in_chat
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from live_support.settings import Rate
-from tests.helpers.support import Service, http
+from tests.helpers.services import Service, http
 
 shared = pytest.mark.asyncio(loop_scope="module")
 

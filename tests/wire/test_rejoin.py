@@ -11,7 +11,8 @@ import pytest
 
 import api.app
 from live_support.settings import Settings
-from tests.helpers.support import Frame, Service, Socket, User, serve, support_in_chat, user_in_chat
+from tests.helpers.services import Service, serve
+from tests.helpers.wire import Frame, Socket, User, support_in_chat, user_in_chat
 
 RATE = 500
 """Messages per second."""

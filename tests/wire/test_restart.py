@@ -5,8 +5,8 @@ from contextlib import AsyncExitStack
 import api.app
 import subscriber.app
 from live_support.settings import Settings
-from tests.helpers.conversation import say, talk_in
-from tests.helpers.support import agent, serve
+from tests.helpers.services import serve
+from tests.helpers.wire import agent_socket, say, talk_in
 
 
 async def test_a_stopping_chat_server_asks_its_clients_to_come_back(settings: Settings) -> None:
@@ -20,5 +20,5 @@ async def test_a_stopping_chat_server_asks_its_clients_to_come_back(settings: Se
 async def test_a_stopping_subscriber_asks_its_agents_to_come_back(settings: Settings) -> None:
     async with AsyncExitStack() as clients:
         async with serve(subscriber.app.create_app, settings) as service:
-            joins = await clients.enter_async_context(agent(service))
+            joins = await clients.enter_async_context(agent_socket(service))
         assert await joins.close_code() == 1012

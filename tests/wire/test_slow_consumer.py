@@ -11,8 +11,8 @@ from websockets.exceptions import ConnectionClosedError
 from live_support.settings import Limits
 from live_support.websocket.connection import Connection
 from schemas.errors import CloseCode
-from tests.helpers.conversation import Talk, say, talk_in
-from tests.helpers.support import DEADLINE, UNIT, Service, Socket, contents
+from tests.helpers.services import DEADLINE, UNIT, Service
+from tests.helpers.wire import Socket, Talk, contents, say, talk_in
 
 OUTBOX_FRAMES = 16
 SOON, NEVER = 5 * UNIT, 6000 * UNIT

@@ -15,24 +15,17 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 import api.app
 from api.live_chat import LiveChat
 from live_support.settings import Limits, Settings
-from tests.helpers.conversation import say, talk_in
 from tests.helpers.proxy import Proxy
-from tests.helpers.support import (
-    UNIT,
-    Service,
+from tests.helpers.services import UNIT, Service, Stopwatch, eventually, free_port, http, is_healthy, replace, serve
+from tests.helpers.wire import (
     Socket,
-    Stopwatch,
     User,
-    agent,
+    agent_socket,
     contents,
     error_code,
-    eventually,
-    free_port,
-    http,
-    is_healthy,
-    replace,
-    serve,
+    say,
     support_in_chat,
+    talk_in,
     user_in_chat,
 )
 
@@ -94,10 +87,10 @@ async def test_first_only_health_and_new_sockets_tell(chat_server: Service) -> N
 
 @noticed
 async def test_a_stopping_subscriber_tells_it_as_well(subscriber_service: Service) -> None:
-    async with agent(subscriber_service) as joins:
+    async with agent_socket(subscriber_service) as joins:
         await begin_to_stop(subscriber_service)
         with pytest.raises(InvalidStatus):
-            async with agent(subscriber_service):
+            async with agent_socket(subscriber_service):
                 pass
         stopping = stop(subscriber_service)
         assert await joins.close_code() == 1012
@@ -343,7 +336,7 @@ async def test_a_redis_that_does_not_answer_does_not_hold_it_up(
         process("chat-server", tmp_path, REDIS_URL=proxy.url) as chat,
         process("subscriber", tmp_path, REDIS_URL=proxy.url) as joins,
         user_in_chat(chat.service) as (user, socket),
-        agent(joins.service) as claimant,
+        agent_socket(joins.service) as claimant,
     ):
         while await claimant.receive() != user.request:
             pass

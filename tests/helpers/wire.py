@@ -1,136 +1,24 @@
-"""What the tests speak with: services in this process, and clients that wait for a frame rather than for a time."""
+"""Users and agents who speak raw frames, their conversations, and proof that nothing else reached them.
+
+The same in the words of the SDK is in `tests/helpers/sdk.py`.
+"""
 
 import asyncio
-import itertools
 import json
-import os
-import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Self
 
-import httpx
-import msgspec
 import pytest
-from litestar import Litestar
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from live_support.service.app import Server
-from live_support.settings import Limits, Rate, Settings
-
-UNIT = float(os.environ.get("LIVE_SUPPORT_TEST_UNIT_MS", "100")) / 1000
-"""The tests' unit of time in seconds: every short setting is some of these. A slow machine wants a larger one."""
-
-DEADLINE = 150 * UNIT
-"""How long a test waits for what must come."""
-
-WEBSOCKET = os.environ.get("LIVE_SUPPORT_WEBSOCKET") or "picows"
-"""The WebSocket layer that the tests run with; the whole suite passes with both."""
+from tests.helpers.services import DEADLINE, Service, http
 
 Frame = dict[str, Any]
 
 Published = Callable[[], Awaitable[list[Frame]]]
 """The fixture `published`: what was published on the channel `Join` since the test began."""
-
-
-def make_settings(redis_url: str, **changes: Any) -> Settings:
-    """Settings of production, without the rates that tests would run into."""
-    defaults = {
-        "redis_url": redis_url,
-        "join_rate": Rate("100000/second"),
-        "chat_join_rate": Rate("100000/second"),
-        "message_rate": Rate("100000/second"),
-        "websocket": WEBSOCKET,
-        "limits": Limits(stop_notice_seconds=0),
-    }
-    return Settings(**{**defaults, **changes})
-
-
-class Service(NamedTuple):
-    """A running service."""
-
-    port: int
-    stop: Callable[[], asyncio.Task[None]] | None = None
-    """Does what SIGTERM does, for a service in this process; the task is done when it has stopped."""
-
-    @property
-    def http(self) -> str:
-        """Base URL of its HTTP routes."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def ws(self) -> str:
-        """Base URL of its WebSockets."""
-        return f"ws://127.0.0.1:{self.port}"
-
-
-@asynccontextmanager
-async def serve(
-    create_app: Callable[[Settings], Litestar], settings: Settings, *, port: int = 0
-) -> AsyncIterator[Service]:
-    """Serve an app as production does, on a free port unless one is given, until the block ends."""
-    app = create_app(settings)
-    server = Server(app, settings, port)
-    # uvicorn would take over the signals of the whole test run.
-    server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
-    running = asyncio.create_task(server.serve())
-
-    def stop() -> asyncio.Task[None]:
-        server.handle_exit(signal.SIGTERM, None)
-        return running
-
-    try:
-        while not server.started:
-            assert not running.done(), "the service did not start"
-            await asyncio.sleep(0.001)
-        service = Service(server.servers[0].sockets[0].getsockname()[1], stop)
-        await eventually(lambda: is_healthy(service))
-        yield service
-    finally:
-        # The second time it would hasten the stop.
-        await (running if running.done() else stop())
-
-
-async def is_healthy(service: Service) -> bool:
-    """Whether a service answers that it can do its work."""
-    try:
-        return (await http("GET", f"{service.http}/health")).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-async def eventually(condition: Callable[[], Any]) -> None:
-    """Wait until an (async) condition holds; fail at the deadline."""
-    async with asyncio.timeout(DEADLINE):
-        while True:
-            outcome = condition()
-            if await outcome if asyncio.iscoroutine(outcome) else outcome:
-                return
-            await asyncio.sleep(UNIT / 20)
-
-
-async def http(method: str, url: str, **options: Any) -> httpx.Response:
-    """Send one request, without the environment's proxies."""
-    # Loading certificates, which no test needs, would take longer than the request.
-    async with httpx.AsyncClient(trust_env=False, verify=False) as client:  # noqa: S501
-        return await client.request(method, url, **options)
-
-
-# Below the ports that Linux gives to outgoing connections, and from another place in each process: what one test has
-# found free is not taken by another test's connection, or by a test beside it, before something listens there.
-_PORTS = itertools.cycle(range(10_000, 32_000))
-for _ in range(os.getpid() * 4_001 % 22_000):
-    next(_PORTS)
-
-
-def free_port() -> int:
-    """A port that nobody listens on now, and that this process has not given to another test lately."""
-    for port in _PORTS:
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError
 
 
 class Socket:
@@ -269,7 +157,7 @@ async def support_in_chat(
         yield joined["args"]["supportId"], socket
 
 
-def agent(subscriber: Service, **options: Any) -> Any:
+def agent_socket(subscriber: Service, **options: Any) -> Any:
     """Open an agent's socket to the waiting users."""
     return Socket.open(f"{subscriber.ws}/joins", **options)
 
@@ -287,17 +175,113 @@ def contents(frames: list[Frame]) -> list[str]:
     return [frame["args"]["content"] for frame in frames if frame["type"] == "ChatMessage"]
 
 
-def replace(settings: Settings, **changes: Any) -> Settings:
-    """The settings with some changed."""
-    return msgspec.structs.replace(settings, **changes)
+class Talk(NamedTuple):
+    """Both participants of a chat, joined."""
 
-
-class Stopwatch:
-    """Time since it was made."""
-
-    def __init__(self) -> None:
-        self._started = asyncio.get_running_loop().time()
+    chat_server: Service
+    user: User
+    support_id: str
+    user_socket: Socket
+    support_socket: Socket
 
     @property
-    def seconds(self) -> float:
-        return asyncio.get_running_loop().time() - self._started
+    def user_rejoin(self) -> Frame:
+        """The User's `Join` after a refresh."""
+        return self.user.join(supportId=self.support_id)
+
+    @property
+    def support_rejoin(self) -> Frame:
+        """The Support's."""
+        return self.user.support_join(supportId=self.support_id)
+
+    @asynccontextmanager
+    async def tab(self, rejoin: Frame) -> AsyncIterator[Socket]:
+        """Another connection of a participant, joined, `ChatHistory` already taken."""
+        async with self.user.chat(self.chat_server) as socket:
+            await socket.send(rejoin)
+            history = await socket.receive()
+            assert history["type"] == "ChatHistory", history
+            yield socket
+
+    async def history(self) -> list[Frame]:
+        """What is stored: the args of the messages."""
+        async with self.user.chat(self.chat_server) as socket:
+            await socket.send(self.user_rejoin)
+            messages: list[Frame] = (await socket.receive())["args"]["messages"]
+            return messages
+
+    async def goes_on(self, *tabs: Socket) -> None:
+        """Exchange a message each way, and check that nobody got anything else before.
+
+        Args:
+            tabs: further connections of the chat; by getting the messages they prove to be open and joined.
+        """
+        await say(self.user.says("Are you there?"), self.user_socket, self.support_socket, *tabs)
+        await say(self.user.hears("I am.", self.support_id), self.support_socket, self.user_socket, *tabs)
+
+
+@asynccontextmanager
+async def talk_in(chat_server: Service) -> AsyncIterator[Talk]:
+    """Let a User and a Support join a new chat."""
+    async with (
+        user_in_chat(chat_server) as (user, user_socket),
+        support_in_chat(chat_server, user, user_socket) as (support_id, support_socket),
+    ):
+        yield Talk(chat_server, user, support_id, user_socket, support_socket)
+
+
+async def say(frame: Frame, sender: Socket, *others: Socket) -> Frame:
+    """Send a `ChatMessage`, whose echo must be the very next frame of everybody. Returns the echo's args.
+
+    A connection gets its frames in order, so this also proves that nothing else was sent to it before.
+    """
+    await sender.send(frame)
+    echo = await sender.receive()
+    assert echo["type"] == "ChatMessage", echo
+    for key in ("content", "from"):
+        assert echo["args"][key] == frame["args"][key]
+    for other in others:
+        assert await other.receive() == echo
+    args: Frame = echo["args"]
+    return args
+
+
+async def refusal(frame: object, sender: Socket) -> str:
+    """Send a frame whose answer is an `Error`; return its code."""
+    await sender.send(frame)
+    return error_code(await sender.receive())
+
+
+@asynccontextmanager
+async def two_agents(chat_server: Service, subscriber: Service) -> AsyncIterator[tuple[Socket, Socket]]:
+    """Let two agents connect, who have been shown already whoever waits."""
+    async with (
+        agent_socket(subscriber) as one,
+        agent_socket(subscriber) as other,
+        user_in_chat(chat_server) as (newest, _),
+    ):
+        for joins in (one, other):
+            while await joins.receive() != newest.request:
+                pass
+        yield one, other
+
+
+async def request_comes_next(chat_server: Service, *agents: Socket) -> None:
+    """Let a user join, and check that the agents got nothing else before."""
+    async with user_in_chat(chat_server) as (user, _):
+        for joins in agents:
+            assert await joins.receive() == user.request
+
+
+async def requests_before_a_new_user(chat_server: Service, subscriber_service: Service) -> list[Frame]:
+    """The list that an agent gets, up to a user who joins now."""
+    async with user_in_chat(chat_server) as (newest, _):
+        async with agent_socket(subscriber_service) as joins:
+            while await joins.receive() != newest.request:
+                pass
+        # What happened before this user joined is known to the Subscriber now.
+        async with agent_socket(subscriber_service) as joins:
+            shown = [await joins.receive()]
+            while shown[-1] != newest.request:
+                shown.append(await joins.receive())
+            return shown[:-1]
