@@ -14,6 +14,7 @@ from live_support.agents.auth import AgentAuth
 from live_support.chats.address_rate import AddressRate
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
+from live_support.chats.sweeper import Sweeper
 from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.service.app import build_service
@@ -27,11 +28,12 @@ def create_app(settings: Settings) -> Litestar:
     hub = Hub(redis, settings)
     store, queue = ChatStore(redis, settings), JoinQueue(redis, settings)
     chats = LiveChats(store, queue, hub, settings)
+    sweeper = Sweeper(queue, store, settings)
     registrar = Registrar(store, AddressRate(redis, settings.join_rate, store.keys))
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with chats.running():
+        async with chats.running(), sweeper.running():
             yield
 
     app = build_service(

@@ -127,10 +127,8 @@ class LiveChats:
     async def running(self) -> AsyncIterator[None]:
         """Keep the rounds going."""
         grace_seconds = self._settings.leave_grace_seconds
-        sweep_seconds = min(1.0, grace_seconds / 4, self._settings.claim_lease_seconds / 4)
         self._tasks.spawn(every(grace_seconds / 3, self._touch))
         self._tasks.spawn(every(_OFFSETS_SECONDS, lambda: self._check_offsets(_OFFSETS_PAUSE_SECONDS)))
-        self._tasks.spawn(every(sweep_seconds, lambda: self._queue.sweep(self._store)))
         try:
             yield
         finally:

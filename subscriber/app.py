@@ -8,6 +8,8 @@ from litestar import Litestar
 from live_support.agents.auth import AgentAuth
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
+from live_support.chats.sweeper import Sweeper
+from live_support.chats.waiting_view import WaitingView
 from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.service.app import build_service
@@ -15,7 +17,6 @@ from live_support.service.drain import Drain
 from live_support.settings import Settings
 from subscriber import channels
 from subscriber.joins import joins
-from subscriber.waiting_view import WaitingView
 
 
 def create_app(settings: Settings) -> Litestar:
@@ -23,11 +24,12 @@ def create_app(settings: Settings) -> Litestar:
     redis = RedisClient(settings)
     hub = Hub(redis, settings)
     queue = JoinQueue(redis, settings)
-    view = WaitingView(queue, ChatStore(redis, settings), hub, settings)
+    view = WaitingView(queue, hub)
+    sweeper = Sweeper(queue, ChatStore(redis, settings), settings)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with view.running():
+        async with view.running(), sweeper.running():
             yield
 
     return build_service(

@@ -11,12 +11,13 @@ from litestar.di import NamedDependency
 
 from live_support.agents.auth import AgentAuth, close_at_expiry
 from live_support.chats.join_queue import JoinQueue
+from live_support.chats.waiting_view import WaitingView
 from live_support.settings import Settings
 from live_support.websocket.connection import Connection
 from live_support.websocket.connections import Connections
 from schemas.codec import decode_claim
 from schemas.errors import AlreadyClaimed, CloseCode, NotAuthenticated, NotWaiting, Unavailable
-from subscriber.waiting_view import WaitingView
+from subscriber.feed import Feed
 
 log = structlog.get_logger()
 
@@ -95,13 +96,13 @@ async def joins(
     # So that an agent who comes right after a claim is not shown the user. If Redis is away, what is known must do.
     with suppress(Unavailable):
         await view.refresh()
-    feed = view.open_feed(connection.flush)
+    feed = Feed(view, connection.flush)
     session = AgentSession(agent.claim_id(connection.id), queue, settings.claim_lease_seconds)
     keep_open = close_at_expiry(agent, connection.close)
 
     def leave() -> Coroutine[Any, Any, None]:
         keep_open()
-        view.close_feed(feed)
+        feed.close()
         return session.leave()
 
     await connection.run(session.receive, leave)

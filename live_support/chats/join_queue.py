@@ -5,11 +5,10 @@ from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from live_support.chats.keys import Keys
-from live_support.chats.store import ChatStore
 from live_support.redis.client import RedisClient
 from live_support.settings import Settings
 from schemas.codec import encode
-from schemas.errors import AlreadyClaimed, ChatGone, CloseCode, NotWaiting, Unavailable
+from schemas.errors import AlreadyClaimed, CloseCode, NotWaiting, Unavailable
 from schemas.messages import JoinRequest
 
 T = TypeVar("T")
@@ -126,6 +125,10 @@ class JoinQueue:
         """Give a claimed user back to the queue, at the old place."""
         await self._release(self.keys.queue, user_id, claim_id, "")
 
+    async def release_overdue(self, user_id: str, *, claim_id: str) -> None:
+        """Give a user back whose claim is overdue; without effect if the same agent has claimed the user again."""
+        await self._release(self.keys.queue, user_id, claim_id, "overdue")
+
     async def unhold(self, user_id: str, *, claim_id: str) -> None:
         """End what `hold` began, without a trace."""
         await self._release(self.keys.queue, user_id, claim_id + _HOLD, "")
@@ -162,30 +165,11 @@ class JoinQueue:
         seen = "none" if known_until is None else known_until
         await self._touch(self.keys.queue, grace_ms, seen, user_id, chat_id, "" if place is None else place)
 
-    async def sweep(self, store: ChatStore) -> None:
-        """Forget absent users, and return those whose claim ran out. Any process may do it, at any time."""
-        for overdue in await self.overdue():
-            await self.settle(overdue, store)
-
     async def overdue(self) -> list[Overdue]:
         """Forget absent users, heal what was lost of an entry, and find the claims that ran out."""
         settings = self._settings
         due = await self._sweep(self.keys.queue, _SWEEP_AT_ONCE, settings.leave_grace_ms, settings.claim_lease_ms)
         return [Overdue(*fields) for fields in _batches((value.decode() for value in due), 3)]
-
-    async def settle(self, overdue: Overdue, store: ChatStore) -> None:
-        """End a claim that ran out, as its chat says. Another sweeper may have, and the agent have claimed anew."""
-        user_id, chat_id, claim_id = overdue
-        try:
-            joined = await store.support_id(chat_id)
-        except ChatGone:
-            await self.forget(user_id)
-            return
-        if joined:
-            # The process that let the Support join died before it could say so.
-            await self.serve(user_id=user_id, chat_id=chat_id)
-        else:
-            await self._release(self.keys.queue, user_id, claim_id, "overdue")
 
     async def waiting_list(self, *, known_version: str = "") -> WaitingList | None:
         """Read the waiting list, or what has changed in it since a version; None when nothing has."""

@@ -7,6 +7,7 @@ from redis.asyncio import Redis as Client
 
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
+from live_support.chats.sweeper import Sweeper
 from live_support.redis.client import RedisClient
 from live_support.settings import Settings
 
@@ -33,3 +34,8 @@ def store(redis_client: RedisClient, settings: Settings) -> ChatStore:
 @pytest.fixture
 def queue(redis_client: RedisClient, settings: Settings) -> JoinQueue:
     return JoinQueue(redis_client, settings)
+
+
+@pytest.fixture
+def sweeper(queue: JoinQueue, store: ChatStore, settings: Settings) -> Sweeper:
+    return Sweeper(queue, store, settings)

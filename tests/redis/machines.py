@@ -10,6 +10,7 @@ from redis.asyncio import Redis as Client
 
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
+from live_support.chats.sweeper import Sweeper
 from live_support.redis.client import RedisClient
 from tests.helpers.keys import KEYS
 from tests.helpers.services import make_settings
@@ -32,6 +33,7 @@ class Machine(RuleBasedStateMachine):
         self.client = Client.from_url(self.redis_url, decode_responses=True)
         self.store = ChatStore(self.redis, self.settings)
         self.queue = JoinQueue(self.redis, self.settings)
+        self.sweeper = Sweeper(self.queue, self.store, self.settings)
         self.run(self.delete_our_keys())
 
     def run(self, step: Coroutine[Any, Any, T]) -> T:

@@ -225,7 +225,7 @@ class CrashMachine(Machine):
     @precondition(lambda self: self.found)
     @rule()
     def a_sweep_goes_on(self) -> None:
-        self.run(self.queue.settle(self.found.pop(), self.store))
+        self.run(self.sweeper.settle(self.found.pop()))
 
     # What must hold.
 
@@ -249,7 +249,7 @@ class CrashMachine(Machine):
             self.run(_pass(self, KEYS.queue.present, user_id))
         for user_id in self.run(_members(self, KEYS.queue.leases)):
             self.run(_pass(self, KEYS.queue.leases, user_id))
-        self.run(self.queue.sweep(self.store))
+        self.run(self.sweeper.sweep())
 
         waiting_list = self.run(self.queue.waiting_list())
         assert waiting_list is not None

@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
+from live_support.chats.sweeper import Sweeper
 from live_support.redis.client import RedisClient
 from live_support.settings import Limits, Settings
 from schemas.errors import AlreadyClaimed, NotWaiting, Unavailable
@@ -166,16 +167,16 @@ async def test_a_released_user_returns_to_the_old_place_for_a_new_stay(queue: Jo
 
 
 async def test_a_slow_sweeper_does_not_end_a_claim_that_was_made_anew(
-    queue: JoinQueue, store: ChatStore, redis: Redis
+    queue: JoinQueue, store: ChatStore, sweeper: Sweeper, redis: Redis
 ) -> None:
     chat = await Chat.open(store)
     await queue.enqueue(user_id=chat.user_id, chat_id=chat.chat_id)
     await queue.claim(chat.user_id, claim_id="a")
     await end_lease(redis, chat.user_id)
     (found,) = await queue.overdue()
-    await queue.sweep(store)  # by another process, which is faster
+    await sweeper.sweep()  # by another process, which is faster
     await queue.claim(chat.user_id, claim_id="a")
-    await queue.settle(found, store)
+    await sweeper.settle(found)
     assert await waiting(queue) == []
 
 
@@ -220,7 +221,9 @@ async def test_holding_a_user_is_a_claim(queue: JoinQueue) -> None:
 
 
 @pytest.mark.parametrize("ends", ["refused", "lease over"])
-async def test_nobody_sees_a_user_being_held(queue: JoinQueue, store: ChatStore, redis: Redis, ends: str) -> None:
+async def test_nobody_sees_a_user_being_held(
+    queue: JoinQueue, store: ChatStore, sweeper: Sweeper, redis: Redis, ends: str
+) -> None:
     chat = await Chat.open(store)
     await queue.enqueue(user_id=chat.user_id, chat_id=chat.chat_id)
     before = await queue.waiting_list()
@@ -232,7 +235,7 @@ async def test_nobody_sees_a_user_being_held(queue: JoinQueue, store: ChatStore,
             await queue.unhold(chat.user_id, claim_id="vika:one")
         else:
             await end_lease(redis, chat.user_id)
-            await queue.sweep(store)
+            await sweeper.sweep()
         assert await queue.waiting_list() == before
     await queue.claim(chat.user_id, claim_id="ana:two")
 

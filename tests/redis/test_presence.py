@@ -5,6 +5,7 @@ from redis.asyncio import Redis
 
 from live_support.chats.join_queue import JoinQueue, Presence
 from live_support.chats.store import ChatStore
+from live_support.chats.sweeper import Sweeper
 from live_support.redis.client import RedisClient
 from live_support.settings import Settings
 from schemas.errors import AlreadyClaimed, NotWaiting
@@ -22,11 +23,11 @@ def present(user_id: str, place: int | None) -> Presence:
 # Touch.
 
 
-async def test_who_is_touched_stays(queue: JoinQueue, store: ChatStore, redis: Redis) -> None:
+async def test_who_is_touched_stays(queue: JoinQueue, sweeper: Sweeper, redis: Redis) -> None:
     (place,) = await enqueue(queue, NIKA)
     await end_grace(redis, NIKA)
     await queue.touch([present(NIKA, place)])
-    await queue.sweep(store)
+    await sweeper.sweep()
     assert await waiting(queue) == [NIKA]
 
 
@@ -81,13 +82,15 @@ async def test_many_users_are_touched_in_batches(queue: JoinQueue) -> None:
 async def test_a_user_whom_nobody_touches_is_forgotten(
     redis_client: RedisClient, settings: Settings, store: ChatStore
 ) -> None:
-    queue = JoinQueue(redis_client, replace(settings, leave_grace_seconds=UNIT))
+    settings = replace(settings, leave_grace_seconds=UNIT)
+    queue = JoinQueue(redis_client, settings)
+    sweeper = Sweeper(queue, store, settings)
     await enqueue(queue, NIKA)
-    await queue.sweep(store)
+    await sweeper.sweep()
     assert await waiting(queue) == [NIKA], "the grace is not over"
 
     async def is_forgotten() -> bool:
-        await queue.sweep(store)
+        await sweeper.sweep()
         return await waiting(queue) == []
 
     await eventually(is_forgotten)
@@ -95,31 +98,31 @@ async def test_a_user_whom_nobody_touches_is_forgotten(
         await queue.claim(NIKA, claim_id="a")
 
 
-async def test_nothing_is_left_of_a_forgotten_user(queue: JoinQueue, store: ChatStore, redis: Redis) -> None:
+async def test_nothing_is_left_of_a_forgotten_user(queue: JoinQueue, sweeper: Sweeper, redis: Redis) -> None:
     await enqueue(queue, NIKA, ANA)
     await queue.claim(NIKA, claim_id="a")
     await queue.serve(user_id=ANA, chat_id=chat_of(ANA))
     await end_grace(redis, NIKA)
     await end_grace(redis, ANA)
-    await queue.sweep(store)
+    await sweeper.sweep()
     assert set(await redis.keys("live-support:{joins}:*")) == {KEYS.queue.version, KEYS.queue.changes, KEYS.queue.swept}
 
 
-async def test_a_claim_keeps_nobody_who_has_gone(queue: JoinQueue, store: ChatStore, redis: Redis) -> None:
+async def test_a_claim_keeps_nobody_who_has_gone(queue: JoinQueue, sweeper: Sweeper, redis: Redis) -> None:
     await enqueue(queue, NIKA)
     await queue.claim(NIKA, claim_id="a")
     await end_grace(redis, NIKA)
-    await queue.sweep(store)
+    await sweeper.sweep()
     await queue.release(NIKA, claim_id="a")
     assert await waiting(queue) == []
 
 
-async def test_a_sweep_that_moves_nobody_changes_nothing(queue: JoinQueue, store: ChatStore, redis: Redis) -> None:
+async def test_a_sweep_that_moves_nobody_changes_nothing(queue: JoinQueue, sweeper: Sweeper, redis: Redis) -> None:
     await enqueue(queue, NIKA)
     await queue.serve(user_id=ANA, chat_id=chat_of(ANA))
     before = await version(queue)
     await end_grace(redis, ANA)
-    await queue.sweep(store)
+    await sweeper.sweep()
     assert await version(queue) == before
 
 
@@ -132,61 +135,63 @@ async def waiting_chat(queue: JoinQueue, store: ChatStore, number: int) -> Chat:
 
 
 async def test_a_lease_that_is_over_returns_the_user_to_the_old_place(
-    queue: JoinQueue, store: ChatStore, redis: Redis
+    queue: JoinQueue, store: ChatStore, sweeper: Sweeper, redis: Redis
 ) -> None:
     first, second = [await waiting_chat(queue, store, number) for number in (1, 2)]
     await queue.claim(first.user_id, claim_id="a")
-    await queue.sweep(store)
+    await sweeper.sweep()
     assert await waiting(queue) == [second.user_id], "the lease is not over"
     await end_lease(redis, first.user_id)
-    await queue.sweep(store)
+    await sweeper.sweep()
     assert await waiting(queue) == [first.user_id, second.user_id]
     await queue.claim(first.user_id, claim_id="b")
 
 
 async def test_a_lease_ends_by_itself(redis_client: RedisClient, settings: Settings, store: ChatStore) -> None:
-    queue = JoinQueue(redis_client, replace(settings, claim_lease_seconds=UNIT))
+    settings = replace(settings, claim_lease_seconds=UNIT)
+    queue = JoinQueue(redis_client, settings)
+    sweeper = Sweeper(queue, store, settings)
     chat = await waiting_chat(queue, store, 1)
     await queue.claim(chat.user_id, claim_id="a")
 
     async def is_back() -> bool:
-        await queue.sweep(store)
+        await sweeper.sweep()
         return await waiting(queue) == [chat.user_id]
 
     await eventually(is_back)
 
 
 async def test_a_support_that_joined_before_its_process_died_keeps_the_user(
-    queue: JoinQueue, store: ChatStore, redis: Redis
+    queue: JoinQueue, store: ChatStore, sweeper: Sweeper, redis: Redis
 ) -> None:
     chat = await waiting_chat(queue, store, 1)
     await queue.claim(chat.user_id, claim_id="a")
     await chat.join_support()
     await end_lease(redis, chat.user_id)
-    await queue.sweep(store)
+    await sweeper.sweep()
     assert await waiting(queue) == []
     with pytest.raises(AlreadyClaimed):
         await queue.claim(chat.user_id, claim_id="b")
 
 
 async def test_a_claimed_user_whose_chat_has_expired_is_forgotten(
-    queue: JoinQueue, store: ChatStore, redis: Redis
+    queue: JoinQueue, sweeper: Sweeper, redis: Redis
 ) -> None:
     await enqueue(queue, NIKA)
     await queue.claim(NIKA, claim_id="a")
     await end_lease(redis, NIKA)
-    await queue.sweep(store)
+    await sweeper.sweep()
     with pytest.raises(NotWaiting):
         await queue.claim(NIKA, claim_id="b")
 
 
-async def test_a_long_list_is_swept_in_several_goes(queue: JoinQueue, store: ChatStore, redis: Redis) -> None:
+async def test_a_long_list_is_swept_in_several_goes(queue: JoinQueue, sweeper: Sweeper, redis: Redis) -> None:
     users = [f"{number:032x}" for number in range(250)]
     await enqueue(queue, *users)
     await redis.zadd(KEYS.queue.present, dict.fromkeys(users, 1))
 
     async def all_forgotten() -> bool:
-        await queue.sweep(store)
+        await sweeper.sweep()
         return await waiting(queue) == []
 
     await eventually(all_forgotten)
@@ -209,13 +214,13 @@ async def seconds_left(redis: Redis, key: str, user_id: str) -> float:
 
 @pytest.mark.parametrize("seconds", [40, 3600, 10**9])
 async def test_nobody_is_present_for_much_longer_than_the_grace(
-    queue: JoinQueue, store: ChatStore, redis: Redis, settings: Settings, seconds: float
+    queue: JoinQueue, sweeper: Sweeper, redis: Redis, settings: Settings, seconds: float
 ) -> None:
     await enqueue(queue, NIKA)
     await queue.serve(user_id=ANA, chat_id=chat_of(ANA))
     for user_id in (NIKA, ANA):
         await set_ahead(redis, KEYS.queue.present, user_id, seconds)
-    await queue.sweep(store)
+    await sweeper.sweep()
     for user_id in (NIKA, ANA):
         assert await seconds_left(redis, KEYS.queue.present, user_id) <= settings.leave_grace_seconds
     assert await waiting(queue) == [NIKA]
@@ -223,51 +228,51 @@ async def test_nobody_is_present_for_much_longer_than_the_grace(
 
 @pytest.mark.parametrize("seconds", [5, 40, 3600, 10**9])
 async def test_nobody_is_claimed_for_longer_than_the_lease(
-    queue: JoinQueue, store: ChatStore, redis: Redis, settings: Settings, seconds: float
+    queue: JoinQueue, store: ChatStore, sweeper: Sweeper, redis: Redis, settings: Settings, seconds: float
 ) -> None:
     chat = await waiting_chat(queue, store, 1)
     await queue.claim(chat.user_id, claim_id="a")
     await set_ahead(redis, KEYS.queue.leases, chat.user_id, seconds)
-    await queue.sweep(store)
+    await sweeper.sweep()
     assert await seconds_left(redis, KEYS.queue.leases, chat.user_id) <= settings.claim_lease_seconds
     assert await waiting(queue) == [], "it is still a claim"
     await end_lease(redis, chat.user_id)
-    await queue.sweep(store)
+    await sweeper.sweep()
     assert await waiting(queue) == [chat.user_id]
 
 
 async def test_a_process_with_another_grace_is_not_contradicted(
-    queue: JoinQueue, redis_client: RedisClient, settings: Settings, store: ChatStore, redis: Redis
+    redis_client: RedisClient, settings: Settings, sweeper: Sweeper, redis: Redis
 ) -> None:
     """While a setting is being changed, one process after the other."""
     longer = JoinQueue(redis_client, replace(settings, leave_grace_seconds=1.9 * settings.leave_grace_seconds))
     await longer.touch([present(NIKA, 1)])
-    await queue.sweep(store)
+    await sweeper.sweep()
     assert await seconds_left(redis, KEYS.queue.present, NIKA) > 1.5 * settings.leave_grace_seconds
 
 
 @pytest.mark.parametrize("seconds", [20, 3600])
 async def test_nobody_is_forgotten_because_the_clock_leaps(
-    queue: JoinQueue, store: ChatStore, redis: Redis, seconds: int
+    queue: JoinQueue, sweeper: Sweeper, redis: Redis, seconds: int
 ) -> None:
     """Nor because Redis was away: in either case nobody could touch."""
     await enqueue(queue, NIKA, ANA)
-    await queue.sweep(store)
+    await sweeper.sweep()
     before = await queue.waiting_list()
     await redis.decrby(KEYS.queue.swept, 1000 * seconds)
     for user_id in (NIKA, ANA):
         await set_ahead(redis, KEYS.queue.present, user_id, -seconds)
-    await queue.sweep(store)
+    await sweeper.sweep()
     assert await queue.waiting_list() == before
     await end_grace(redis, NIKA)  # and is not touched in the new one either
-    await queue.sweep(store)
+    await sweeper.sweep()
     assert await waiting(queue) == [ANA]
 
 
-async def test_sweeps_go_on_when_the_clock_is_set_back(queue: JoinQueue, store: ChatStore, redis: Redis) -> None:
+async def test_sweeps_go_on_when_the_clock_is_set_back(queue: JoinQueue, sweeper: Sweeper, redis: Redis) -> None:
     await enqueue(queue, NIKA)
-    await queue.sweep(store)
+    await sweeper.sweep()
     await redis.incrby(KEYS.queue.swept, 3_600_000)
     await end_grace(redis, NIKA)
-    await queue.sweep(store)
+    await sweeper.sweep()
     assert await waiting(queue) == []

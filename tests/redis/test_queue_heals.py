@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from live_support.chats.join_queue import JoinQueue, Presence
 from live_support.chats.store import ChatStore
+from live_support.chats.sweeper import Sweeper
 from schemas.errors import AlreadyClaimed, NotWaiting
 from tests.helpers.chats import Chat
 from tests.helpers.keys import KEYS
@@ -66,7 +67,7 @@ IDS = [f"{name} {'whole' if lose is lose_key else 'of who ' + who}" for name, lo
 
 @pytest.mark.parametrize(("name", "lose", "who"), LOSSES, ids=IDS)
 async def test_a_part_that_is_lost_closes_nothing_and_is_healed(
-    queue: JoinQueue, store: ChatStore, redis: Redis, name: str, lose: Lose, who: str
+    queue: JoinQueue, store: ChatStore, sweeper: Sweeper, redis: Redis, name: str, lose: Lose, who: str
 ) -> None:
     them = await people(queue, store)
     reader = Reader(queue)
@@ -85,9 +86,9 @@ async def test_a_part_that_is_lost_closes_nothing_and_is_healed(
             assert them.other.user_id in shown
 
     # One round of both, in whichever order.
-    await queue.sweep(store)
+    await sweeper.sweep()
     await queue.touch(presences)
-    await queue.sweep(store)
+    await sweeper.sweep()
     await check_queue_keys(redis)
     expected = {them.waits.user_id, them.other.user_id, newcomer.user_id}
     claim_is_lost = name in {"leases", "claims"}
@@ -113,14 +114,14 @@ async def test_a_part_that_is_lost_closes_nothing_and_is_healed(
 
 @pytest.mark.parametrize("name", ["present", "chats", "stays", "waiting"])
 async def test_whoever_has_gone_meanwhile_is_forgotten(
-    queue: JoinQueue, store: ChatStore, redis: Redis, name: str
+    queue: JoinQueue, store: ChatStore, sweeper: Sweeper, redis: Redis, name: str
 ) -> None:
     """No process touches the user any more who could tell what was lost."""
     them = await people(queue, store)
     await lose_entry(redis, name, them.waits.user_id)
-    await queue.sweep(store)
+    await sweeper.sweep()
     await end_grace(redis, them.waits.user_id)
-    await queue.sweep(store)
+    await sweeper.sweep()
     with pytest.raises(NotWaiting):
         await queue.claim(them.waits.user_id, claim_id="b")
     for key in NAMES:
@@ -130,12 +131,14 @@ async def test_whoever_has_gone_meanwhile_is_forgotten(
             assert not await redis.hexists(getattr(KEYS.queue, key), them.waits.user_id)
 
 
-async def test_a_user_whose_stay_was_lost_has_another_one(queue: JoinQueue, store: ChatStore, redis: Redis) -> None:
+async def test_a_user_whose_stay_was_lost_has_another_one(
+    queue: JoinQueue, store: ChatStore, sweeper: Sweeper, redis: Redis
+) -> None:
     """So that who has it in the list does not wonder whether it is the old one."""
     them = await people(queue, store)
     before = await stay_of(queue, them.waits.user_id)
     await lose_entry(redis, "stays", them.waits.user_id)
-    await queue.sweep(store)
+    await sweeper.sweep()
     assert await stay_of(queue, them.waits.user_id) > before
 
 
@@ -155,10 +158,10 @@ async def test_what_is_no_entry_is_healed_as_well(
 
 @pytest.mark.parametrize("name", ["waiting", "stays", "chats"])
 async def test_who_comes_again_before_a_round_waits(
-    queue: JoinQueue, store: ChatStore, redis: Redis, name: str
+    queue: JoinQueue, store: ChatStore, sweeper: Sweeper, redis: Redis, name: str
 ) -> None:
     them = await people(queue, store)
     await lose_entry(redis, name, them.waits.user_id)
     assert await queue.enqueue(user_id=them.waits.user_id, chat_id=them.waits.chat_id) is not None
-    await queue.sweep(store)
+    await sweeper.sweep()
     assert them.waits.user_id in {user.user_id for user in await entries(queue)}

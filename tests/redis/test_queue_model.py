@@ -219,7 +219,7 @@ class QueueMachine(Machine):
     @rule()
     def sweep_goes_on(self) -> None:
         for each in self.found:
-            self.run(self.queue.settle(each, self.store))
+            self.run(self.sweeper.settle(each))
             user = next(user for user in self.users if user.chat.user_id == each.user_id)
             if user.has_support:
                 user.touch()

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from live_support.chats.join_queue import JoinQueue, Waiting, WaitingList
+from live_support.chats.waiting_view import WaitingView
 from schemas.errors import Unavailable
-from subscriber.waiting_view import Feed, WaitingView
+from subscriber.feed import Feed
 
 
 class Queue:
@@ -40,8 +41,7 @@ class List:
 
     def __init__(self) -> None:
         self.queue = Queue()
-        nothing = cast(Any, None)
-        self.view = WaitingView(cast(JoinQueue, self.queue), nothing, nothing, nothing)
+        self.view = WaitingView(cast(JoinQueue, self.queue), cast(Any, None))
         self.woken = 0
 
     async def becomes(self, *users: tuple[str, int]) -> None:
@@ -56,7 +56,7 @@ class List:
         def wake() -> None:
             self.woken += 1
 
-        return self.view.open_feed(wake)
+        return Feed(self.view, wake)
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ async def test_agents_are_woken_when_the_list_has_changed_and_only_then(waiting:
     assert waiting.woken == woken
     await waiting.becomes(("nika", 1))
     assert waiting.woken == woken + 1
-    waiting.view.close_feed(feed)
+    feed.close()
     await waiting.becomes()
     assert waiting.woken == woken + 1
 

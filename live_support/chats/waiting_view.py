@@ -1,30 +1,24 @@
-"""WaitingView: this process's copy of the waiting list, and each agent's way through it.
+"""WaitingView: this process's copy of the waiting list.
 
 The list has a version, and each user's stay in it a number. What has changed since the known version is read, or the
 whole list where Redis does not know that version. Whoever was not in the list before, or for another stay, has arrived.
-Arrivals are counted here, so an agent's connection needs one number to know what it has shown, and Redis may come back
-with older data. Restarts, late agents and lost publications all end in the same complete list.
+Arrivals are counted here, so a reader needs one number to know what it has seen, and Redis may come back with older
+data. Restarts, late agents and lost publications all end in the same complete list.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import takewhile
 from typing import NamedTuple
 
 from live_support.chats.join_queue import JoinQueue, Waiting, WaitingList
-from live_support.chats.store import ChatStore
 from live_support.redis.hub import Hub
-from live_support.settings import Settings
 from live_support.tasks import Tasks, every
-from schemas.codec import encode
 from schemas.errors import Unavailable
-from schemas.messages import JoinRequest
 
-_REFRESH_SECONDS = 1.0
-_APART_SECONDS = 0.05
-_AT_ONCE = 64
+_MAX_REFRESH_INTERVAL_SECONDS = 1.0
+_MIN_REFRESH_INTERVAL_SECONDS = 0.05
 
 
 class Arrival(NamedTuple):
@@ -37,17 +31,17 @@ class Arrival(NamedTuple):
 class WaitingView:
     """The waiting list as this process knows it. A listener of the hub's."""
 
-    def __init__(self, queue: JoinQueue, store: ChatStore, hub: Hub, settings: Settings) -> None:
+    def __init__(self, queue: JoinQueue, hub: Hub) -> None:
         self._queue = queue
-        self._store = store
         self._hub = hub
-        self._settings = settings
         self._version = ""
         self._users: dict[str, Arrival] = {}
         """In the order in which they arrived."""
-        self._arrivals = 0
+        self.arrivals = 0
+        """How many there have been."""
         self._backlog: tuple[Arrival, ...] | None = None
-        self._feeds: set[Feed] = set()
+        self.listeners: set[Callable[[], None]] = set()
+        """Called when somebody has arrived."""
         self._stale = asyncio.Event()
         self._stale.set()  # nothing is known yet
         self._refreshing = asyncio.Lock()
@@ -71,9 +65,7 @@ class WaitingView:
         channels = (keys.join_channel, keys.queue.changed)
         for channel in channels:
             self._hub.subscribe(channel, self)
-        sweep_seconds = min(1.0, self._settings.leave_grace_seconds / 4, self._settings.claim_lease_seconds / 4)
-        self._tasks.spawn(every(sweep_seconds, lambda: self._queue.sweep(self._store)))
-        self._tasks.spawn(every(_APART_SECONDS, self._refresh_when_stale))
+        self._tasks.spawn(every(_MIN_REFRESH_INTERVAL_SECONDS, self._refresh_when_stale))
         try:
             yield
         finally:
@@ -83,14 +75,14 @@ class WaitingView:
 
     async def _refresh_when_stale(self) -> None:
         try:
-            async with asyncio.timeout(_REFRESH_SECONDS):
+            async with asyncio.timeout(_MAX_REFRESH_INTERVAL_SECONDS):
                 await self._stale.wait()
         except TimeoutError:
             pass  # a hint may have been lost: look all the same
         await self.refresh()
 
     async def refresh(self) -> None:
-        """Read the list if it has changed, and wake the agents' connections.
+        """Read the list if it has changed, and call the listeners.
 
         Raises:
             Unavailable: Redis gives no definite answer.
@@ -126,30 +118,24 @@ class WaitingView:
             self._users.pop(user_id, None)
         new = [user for user in waiting_list.users if not self._has(user)]
         for user in sorted(new, key=_stay):
-            self._arrivals += 1
+            self.arrivals += 1
             self._users.pop(user.user_id, None)  # so that it goes to the end
-            self._users[user.user_id] = Arrival(self._arrivals, user)
+            self._users[user.user_id] = Arrival(self.arrivals, user)
         if new or gone:
             self._backlog = None
         if new:
-            for feed in self._feeds:
-                feed.wake()
+            for notify in self.listeners:
+                notify()
 
     def _has(self, user: Waiting) -> bool:
         known = self._users.get(user.user_id)
         return known is not None and known.user.stay == user.stay
 
-    def open_feed(self, wake: Callable[[], None]) -> "Feed":
-        """Begin to show the list to an agent; `wake` is called when there is more."""
+    def backlog(self) -> tuple[Arrival, ...]:
+        """Return all who wait, oldest place first; whoever comes later is `after` the number `arrivals`."""
         if self._backlog is None:
             self._backlog = tuple(sorted(self._users.values(), key=_place))
-        feed = Feed(self, self._backlog, self._arrivals, wake)
-        self._feeds.add(feed)
-        return feed
-
-    def close_feed(self, feed: "Feed") -> None:
-        """Stop showing it."""
-        self._feeds.discard(feed)
+        return self._backlog
 
     def is_waiting(self, arrival: Arrival) -> bool:
         """Whether the user is still in this same stay."""
@@ -158,32 +144,6 @@ class WaitingView:
     def after(self, number: int) -> list[Arrival]:
         """Who arrived after an arrival, in that order."""
         return list(takewhile(lambda arrival: arrival.number > number, reversed(self._users.values())))[::-1]
-
-
-class Feed:
-    """One agent's way through the list: first all who wait, oldest place first, then whoever comes."""
-
-    def __init__(self, view: WaitingView, backlog: tuple[Arrival, ...], shown: int, wake: Callable[[], None]) -> None:
-        self.wake = wake
-        self._view = view
-        self._pending = deque(backlog)
-        self._shown = shown
-
-    def take(self) -> list[bytes]:
-        """Return the next frames; none when everything is shown."""
-        frames: list[bytes] = []
-        while len(frames) < _AT_ONCE and (self._pending or self._advance()):
-            arrival = self._pending.popleft()
-            # Who was claimed since is not shown, and who came back is shown for the new stay.
-            if self._view.is_waiting(arrival):
-                frames.append(encode(JoinRequest(user_id=arrival.user.user_id, chat_id=arrival.user.chat_id)))
-        return frames
-
-    def _advance(self) -> bool:
-        self._pending.extend(self._view.after(self._shown))
-        if self._pending:
-            self._shown = self._pending[-1].number
-        return bool(self._pending)
 
 
 def _stay(user: Waiting) -> int:

@@ -1,0 +1,75 @@
+"""Sweeper: forgets users whom no process has seen for the grace, and ends claims whose lease is over.
+
+Every process of both services runs one: any of them may sweep at any time, and the same sweep twice does no harm.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from live_support.chats.join_queue import JoinQueue, Overdue
+from live_support.chats.store import ChatStore
+from live_support.settings import Settings
+from live_support.tasks import Tasks, every
+from schemas.errors import ChatGone
+
+_MAX_INTERVAL_SECONDS = 1.0
+
+
+class Sweeper:
+    """Ends what nobody else ends.
+
+    Args:
+        queue: is swept.
+        store: says what becomes of an overdue claim.
+        settings: of the grace and the lease.
+    """
+
+    def __init__(self, queue: JoinQueue, store: ChatStore, settings: Settings) -> None:
+        self._queue = queue
+        self._store = store
+        # Often enough that a grace and a lease last at most a quarter longer than their settings say.
+        self._interval_seconds = min(
+            _MAX_INTERVAL_SECONDS, settings.leave_grace_seconds / 4, settings.claim_lease_seconds / 4
+        )
+        self._tasks = Tasks()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Sweep again and again."""
+        self._tasks.spawn(every(self._interval_seconds, self.sweep))
+        try:
+            yield
+        finally:
+            await self._tasks.close()
+
+    async def sweep(self) -> None:
+        """Forget absent users, and end the claims whose lease is over.
+
+        Raises:
+            Unavailable: Redis gives no definite answer.
+        """
+        for overdue in await self._queue.overdue():
+            await self.settle(overdue)
+
+    async def settle(self, overdue: Overdue) -> None:
+        """End an overdue claim as its chat says.
+
+        Another sweeper may have done so meanwhile, and the agent have claimed the user again.
+
+        Args:
+            overdue: as `JoinQueue.overdue` has found it.
+
+        Raises:
+            Unavailable: Redis gives no definite answer.
+        """
+        user_id, chat_id, claim_id = overdue
+        try:
+            support_id = await self._store.support_id(chat_id)
+        except ChatGone:
+            await self._queue.forget(user_id)
+            return
+        if support_id:
+            # The process that let the Support join died before it could say so.
+            await self._queue.serve(user_id=user_id, chat_id=chat_id)
+        else:
+            await self._queue.release_overdue(user_id, claim_id=claim_id)
