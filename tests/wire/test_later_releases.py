@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.helpers.conversation import Talk, say, talk_in
 from tests.helpers.keys import KEYS
-from tests.helpers.support import Service
+from tests.helpers.services import Service
+from tests.helpers.wire import Talk, say, talk_in
 
 BODY = '{"reason":"solved"}'
 KINDS = ["ChatClosed", "Transferred", "chatmessage"]
