@@ -11,8 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
-from tests.faults.redis_proxy import RedisProxy
 from tests.faults.redis_server import RedisServer
+from tests.helpers.proxy import RedisProxy
 from tests.helpers.services import Service, free_port, is_healthy
 
 START_SECONDS = 60
@@ -147,7 +147,7 @@ class System:
             await redis.start()
             for name, count in {"chat-server": chat_servers, "subscriber": subscribers}.items():
                 for number in range(count):
-                    proxy = await stack.enter_async_context(RedisProxy.to(redis.port))
+                    proxy = await stack.enter_async_context(RedisProxy.to(redis.url))
                     process = ServiceProcess(name, proxy, settings, folder / f"{name}-{number}.log")
                     (system.chat_servers if name == "chat-server" else system.subscribers).append(process)
             for number, command in commands.items():

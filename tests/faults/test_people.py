@@ -20,11 +20,11 @@ from tests.faults.checker import Bounds
 from tests.faults.conftest import GRACE, SETTINGS
 from tests.faults.history import Abandoned, Gone, Shown, now
 from tests.faults.people import RecordedChat, RecordedJoins, any_of
-from tests.faults.redis_proxy import Proxy
 from tests.faults.report import Row
 from tests.faults.scenario import SETTLE_SECONDS, Plan, Run, scenario
 from tests.faults.system import System
 from tests.helpers.keys import KEYS
+from tests.helpers.proxy import Proxy
 from tests.helpers.services import UNIT
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
@@ -152,11 +152,11 @@ async def test_f11c_an_agent_whose_answer_is_lost_gets_in(system: System, rows: 
         run.spawn(run.crowd.attend(user_chat))
         run.expect_users(1)
         request = JoinRequest(participant="User", user_id=user.user_id, chat_id=user.chat_id)
-        async with Proxy.to(system.chat_servers[0].service.port) as proxy:
+        async with Proxy.to(system.chat_servers[0].service.http) as proxy:
 
             async def lose(_: System) -> None:
                 chat = run.crowd.support_chat(request, "Vika", lambda: proxy.url)
-                proxy.answers_to_pass = 1  # that to the handshake
+                proxy.replies_to_pass = 1  # that to the handshake
                 joining = asyncio.create_task(chat.__aenter__())
                 # It has joined all the same: the user is told.
                 await run.until(lambda: user_chat.support_id is not None)
@@ -178,7 +178,7 @@ async def test_f12_users_leave_in_every_way(system: System, rows: list[Row], pla
     what = "users close the tab, are killed" + (", pull the cable" if plan.seconds else "")
     async with (
         scenario(system, rows, "F12", what, plan=plan, bounds=BOUNDS) as run,
-        Proxy.to(system.chat_servers[0].service.port) as cable,
+        Proxy.to(system.chat_servers[0].service.http) as cable,
     ):
         chats = []
         for number in range(len(ways)):

@@ -1,7 +1,7 @@
-"""A TCP proxy in front of Redis, for tests that break the network."""
+"""The network in front of a service or of Redis, with faults."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 from urllib.parse import urlsplit
@@ -11,46 +11,65 @@ import hiredis
 from live_support.redis.connection import pack
 
 Words = list[bytes]
-"""A command: its name and what belongs to it."""
+"""A command of Redis: its name and what belongs to it."""
+
+# A script names all its keys, so these tell the scripts of a chat and of the queue apart from everything else.
+CHAT_SCRIPT = b":connections"
+QUEUE_SCRIPT = b"{joins}:waiting"
+
+
+class _Wire:
+    """One connection through a proxy."""
+
+    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        self.client = client
+        self.server = server
+        self.is_silent = False
+        self.keeps = False
+        self.kept: list[bytes] = []
+        self.delivered = asyncio.Event()
+        """What was kept has been passed on."""
+        self.loses_reply = False
+        self.commands = hiredis.Reader(notEnoughData=None)
+
+    def cut(self) -> None:
+        for writer in (self.client, self.server):
+            writer.transport.abort()
 
 
 class Proxy:
-    """Passes bytes on, unless a test says otherwise.
+    """Passes bytes on, unless a fault says otherwise.
 
     Args:
-        host: of the server.
-        port: of the server.
+        host: of what is behind it.
+        port: of what is behind it.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._port = port
-        self._is_redis = True
-        self._open = asyncio.Event()
-        self._open.set()
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._swallowed: set[asyncio.StreamWriter] = set()
+        self._flow = asyncio.Event()
+        self._accepts = asyncio.Event()
+        self._wires: set[_Wire] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._refusing = False
-        self._keeping: set[asyncio.StreamWriter] = set()
-        self._kept: list[tuple[asyncio.StreamWriter, bytes]] = []
-        self.rewrite: Callable[[Words], Words] | None = None
-        """Sees each command that is sent, and says what the server gets instead."""
+        self.replies_to_pass: int | None = None
+        """Only so many more answers arrive, though the connections stand; None for all."""
         self.replies_to_lose = 0
-        """So many of the server's next answers cut their connection instead of arriving."""
+        """So many of the next answers cut their connection instead of arriving."""
+        self.lost_replies = 0
         self.chunks_sent = 0
-        """How often something came for the server."""
+        """How often something came for what is behind it."""
         self.connections = 0
         """How often somebody connected."""
         self.url = ""
+        self.heal()
 
     @classmethod
     @asynccontextmanager
-    async def to(cls, redis_url: str) -> AsyncIterator[Self]:
-        """Listen until the block ends; what connects to `url` reaches the server."""
-        parts = urlsplit(redis_url)
+    async def to(cls, url: str) -> AsyncIterator[Self]:
+        """Listen until the block ends; what connects to the proxy's `url` reaches what is at this one."""
+        parts = urlsplit(url)
         proxy = cls(parts.hostname or "localhost", parts.port or 6379)
-        proxy._is_redis = parts.scheme == "redis"
         server = await asyncio.start_server(proxy._accept, "127.0.0.1", 0)
         proxy.url = parts._replace(netloc=f"127.0.0.1:{server.sockets[0].getsockname()[1]}").geturl()
         try:
@@ -64,93 +83,162 @@ class Proxy:
 
     def cut(self) -> None:
         """Cut every connection that stands."""
-        for writer in self._writers:
-            writer.transport.abort()
+        for wire in tuple(self._wires):
+            wire.cut()
 
     def refuse(self) -> None:
-        """Cut every connection, and each new one at once."""
-        self._refusing = True
+        """Cut every connection, and each new one at once, until the healing."""
+        self._accepts.clear()
         self.cut()
 
-    def freeze(self) -> None:
-        """Become a black hole: connections stand and can be made, but nothing arrives any more."""
-        self._open.clear()
+    def fall_silent(self) -> None:
+        """Leave the connections that stand half open: nothing arrives over them, ever. New ones work."""
+        for wire in self._wires:
+            wire.is_silent = True
 
-    def swallow(self) -> None:
-        """Let the connections that stand fall silent for ever; new ones work."""
-        self._swallowed |= self._writers
+    def freeze(self) -> None:
+        """Become a black hole: connections stand and can be made, but nothing arrives until the healing.
+
+        What was sent meanwhile arrives then, as TCP's repetitions would, even if its sender has given up.
+        """
+        self._flow.clear()
 
     def keep_requests(self) -> None:
-        """Keep what comes for the server over the connections that stand; what it sends still arrives."""
-        self._keeping |= self._writers
+        """Pass no more requests on over the connections that stand; answers still arrive. New ones work."""
+        for wire in self._wires:
+            wire.keeps = True
+            wire.delivered.clear()
 
     def deliver_requests(self) -> None:
-        """Pass on what was kept, even if its sender has closed the connection since."""
-        self._keeping.clear()
-        for sink, data in self._kept:
-            sink.write(data)
-        self._kept = []
+        """Pass on what was kept, whether or not its sender is still there."""
+        for wire in self._wires:
+            wire.keeps = False
+            wire.server.write(b"".join(wire.kept))
+            wire.kept = []
+            wire.delivered.set()
 
     def heal(self) -> None:
-        """Pass bytes on again."""
-        self._refusing = False
-        self._open.set()
+        """Work again."""
+        self._accepts.set()
+        self._flow.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        if self._refusing:
+        if not self._accepts.is_set():
             writer.transport.abort()
             return
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        self._writers.add(writer)
-        server_reader, server_writer = await asyncio.open_connection(self._host, self._port)
-        self._writers.add(server_writer)
         try:
-            await asyncio.gather(self._requests(reader, server_writer), self._replies(server_reader, writer))
-        finally:
+            server_reader, server_writer = await asyncio.open_connection(self._host, self._port)
+        except (OSError, RuntimeError):  # the last one by uvloop, when reset while connecting
+            writer.transport.abort()
             self._tasks.discard(task)
-            for each in (writer, server_writer):
-                self._writers.discard(each)
-                self._swallowed.discard(each)
-                each.transport.abort()
+            return
+        wire = _Wire(writer, server_writer)
+        self._wires.add(wire)
+        if not self._accepts.is_set():
+            wire.cut()
+        try:
+            await asyncio.gather(self._requests(wire, reader), self._replies(wire, server_reader))
+        finally:
+            self._wires.discard(wire)
+            self._tasks.discard(task)
+            wire.cut()
 
-    async def _requests(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        commands = hiredis.Reader(notEnoughData=None)
+    async def _requests(self, wire: _Wire, source: asyncio.StreamReader) -> None:
         with suppress(OSError, RuntimeError):  # uvloop raises the second for a connection that is aborted
             while data := await source.read(65536):
-                await self._open.wait()
-                if sink in self._swallowed:
+                await self._flow.wait()
+                if wire.is_silent:
                     continue
                 self.chunks_sent += 1
-                whole = b"" if self._is_redis else data
-                if self._is_redis:
-                    commands.feed(data)
-                while self._is_redis and (words := commands.gets()) is not None:
-                    whole += pack(*(self.rewrite(words) if self.rewrite else words))
-                if sink in self._keeping:
-                    self._kept.append((sink, whole))
-                else:
-                    sink.write(whole)
-                    await sink.drain()
-        if sink not in self._keeping:
-            sink.transport.abort()
+                passed = self._passed(wire, data)
+                if wire.keeps:
+                    wire.kept.append(passed)
+                    continue
+                wire.server.write(passed)
+                await wire.server.drain()
+        if wire.keeps:
+            await wire.delivered.wait()  # its sender has left, and what it sent is still on its way
+        wire.cut()
 
-    async def _replies(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with suppress(OSError, RuntimeError):  # uvloop raises the second for a connection that is aborted
+    async def _replies(self, wire: _Wire, source: asyncio.StreamReader) -> None:
+        with suppress(OSError, RuntimeError):
             while data := await source.read(65536):
-                await self._open.wait()
-                if sink in self._swallowed or sink.transport.is_closing():
+                await self._flow.wait()
+                if wire.is_silent or wire.client.transport.is_closing():
                     continue  # or its client has left, and something kept is still to come
-                if self.replies_to_lose:
-                    self.replies_to_lose -= 1
+                if self.replies_to_pass is not None:
+                    if self.replies_to_pass == 0:
+                        continue
+                    self.replies_to_pass -= 1
+                if wire.loses_reply or self.replies_to_lose:
+                    self.replies_to_lose -= not wire.loses_reply
+                    self.lost_replies += 1
                     break
-                sink.write(data)
-                await sink.drain()
-        sink.transport.abort()
+                wire.client.write(data)
+                await wire.client.drain()
+        if not wire.keeps:
+            wire.cut()
+
+    def _passed(self, wire: _Wire, data: bytes) -> bytes:
+        """What is to arrive of a request."""
+        del wire
+        return data
+
+
+class RedisProxy(Proxy):
+    """Knows the commands that pass through, so that some can fail."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._chat_scripts = 0
+        self._scripts = {CHAT_SCRIPT: 0, QUEUE_SCRIPT: 0}
+        self.rewrite: Callable[[Words], Words] | None = None
+        """Sees each command that is sent, and says what Redis gets instead."""
+        self.lose_every: int | None = None
+        """Of every so many scripts of a chat, and of the queue, the answer does not arrive: the connection is cut."""
+        self.refuse_every: int | None = None
+        """Of every so many scripts of a chat one is answered with an error, as if Redis were not well for a moment."""
+        self.errors: Sequence[str] = ()
+        """Those errors, in turn."""
+        self.refused = 0
+        super().__init__(host, port)
+
+    def heal(self) -> None:
+        """Work again."""
+        self.lose_every = self.refuse_every = None
+        super().heal()
+
+    def _passed(self, wire: _Wire, data: bytes) -> bytes:
+        self._lose_some(wire, data)
+        wire.commands.feed(data)
+        whole = b""
+        while (words := wire.commands.gets()) is not None:
+            words = self._refused(words)
+            whole += pack(*(self.rewrite(words) if self.rewrite else words))
+        return whole
+
+    def _refused(self, words: Words) -> Words:
+        if self.refuse_every is None or words[0] != b"EVALSHA" or not any(CHAT_SCRIPT in word for word in words):
+            return words
+        self._chat_scripts += 1
+        if self._chat_scripts % self.refuse_every:
+            return words
+        self.refused += 1
+        return answered_with(self.errors[self.refused % len(self.errors)])
+
+    def _lose_some(self, wire: _Wire, data: bytes) -> None:
+        if self.lose_every is None:
+            return
+        for script in self._scripts:
+            if script in data:
+                self._scripts[script] += 1
+                if self._scripts[script] % self.lose_every == 0:
+                    wire.loses_reply = True
 
 
 def answered_with(error: str) -> Words:
-    """A command that the server answers with this error, wherever it stands among others."""
+    """A command that Redis answers with this error, wherever it stands among others."""
     return [b"EVAL", b"return redis.error_reply(ARGV[1])", b"0", error.encode()]

@@ -14,7 +14,7 @@ from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.settings import Limits, Settings
 from schemas.errors import Unavailable
-from tests.helpers.proxy import Proxy, Words, answered_with
+from tests.helpers.proxy import RedisProxy, Words, answered_with
 from tests.helpers.services import UNIT, eventually, make_settings, replace
 
 CHANNEL = "live-support:chat:{test}:live"
@@ -67,13 +67,13 @@ async def hub(settings: Settings) -> AsyncIterator[Hub]:
 
 
 @pytest.fixture
-async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
-    async with Proxy.to(redis_url) as proxy:
+async def proxy(redis_url: str) -> AsyncIterator[RedisProxy]:
+    async with RedisProxy.to(redis_url) as proxy:
         yield proxy
 
 
 @pytest.fixture
-async def far_hub(proxy: Proxy, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
+async def far_hub(proxy: RedisProxy, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
     """A hub behind the proxy, which finds out in a few units that a connection is dead."""
     for name, units in {"_CONNECT_SECONDS": 5, "_PING_SECONDS": 1, "_SILENCE_SECONDS": 5}.items():
         monkeypatch.setattr(live_support.redis.client, name, units * UNIT)
@@ -132,7 +132,7 @@ async def test_a_channel_that_is_dropped_and_taken_again_at_once_is_confirmed(
 
 
 async def test_the_confirmation_of_an_earlier_subscription_is_not_taken_for_the_latest(
-    far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder
+    far_hub: Hub, proxy: RedisProxy, redis: Redis, listener: Recorder
 ) -> None:
     proxy.freeze()
     for _ in range(2):
@@ -196,7 +196,7 @@ class Refusing:
 @pytest.mark.parametrize("error", ERRORS, ids=[error.partition(" ")[0] for error in ERRORS])
 @pytest.mark.parametrize("kind", ["subscribe", "ssubscribe"])
 async def test_a_refused_subscription_is_tried_again_until_it_stands(
-    far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder, error: str, kind: str
+    far_hub: Hub, proxy: RedisProxy, redis: Redis, listener: Recorder, error: str, kind: str
 ) -> None:
     refusing = proxy.rewrite = Refusing(kind, error)
     with capture_logs() as logs:
@@ -215,7 +215,7 @@ async def test_a_refused_subscription_is_tried_again_until_it_stands(
 
 
 async def test_two_who_want_a_channel_in_turn_both_get_it_though_redis_refused_it(
-    far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder
+    far_hub: Hub, proxy: RedisProxy, redis: Redis, listener: Recorder
 ) -> None:
     refusing = proxy.rewrite = Refusing("subscribe", ERRORS[0])
     dropped = Recorder()
@@ -231,7 +231,9 @@ async def test_two_who_want_a_channel_in_turn_both_get_it_though_redis_refused_i
     assert (dropped.heard, dropped.losses, listener.losses) == ([], 0, 0)
 
 
-async def test_a_refused_subscription_that_nobody_wants_is_given_up(far_hub: Hub, proxy: Proxy, redis: Redis) -> None:
+async def test_a_refused_subscription_that_nobody_wants_is_given_up(
+    far_hub: Hub, proxy: RedisProxy, redis: Redis
+) -> None:
     refusing = proxy.rewrite = Refusing("subscribe", ERRORS[0])
     far_hub.subscribe(CHANNEL, Recorder())
     await eventually(lambda: refusing.count >= 2)
@@ -244,7 +246,7 @@ async def test_a_refused_subscription_that_nobody_wants_is_given_up(far_hub: Hub
 
 
 async def test_a_subscription_that_is_refused_after_a_lost_connection_is_tried_again_and_tells_of_the_loss(
-    far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder
+    far_hub: Hub, proxy: RedisProxy, redis: Redis, listener: Recorder
 ) -> None:
     far_hub.subscribe(CHANNEL, listener)
     await far_hub.confirmed(CHANNEL)
@@ -258,7 +260,7 @@ async def test_a_subscription_that_is_refused_after_a_lost_connection_is_tried_a
 
 
 async def test_a_refused_end_of_a_subscription_is_tried_again(
-    far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder
+    far_hub: Hub, proxy: RedisProxy, redis: Redis, listener: Recorder
 ) -> None:
     far_hub.subscribe(CHANNEL, listener)
     await far_hub.confirmed(CHANNEL)
@@ -271,7 +273,7 @@ async def test_a_refused_end_of_a_subscription_is_tried_again(
 
 
 async def test_thousands_of_refused_subscriptions_are_not_tried_all_at_once(
-    far_hub: Hub, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    far_hub: Hub, proxy: RedisProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_support.redis.hub, "_AGAIN_AT_ONCE", 10)
     monkeypatch.setattr(live_support.redis.hub, "_FIRST_PAUSE_SECONDS", 2 * UNIT)
@@ -310,14 +312,16 @@ async def test_a_killed_subscriber_returns_and_tells_of_the_loss(hub: Hub, redis
     assert listener.losses == 3, "one loss is told once"
 
 
-async def test_a_cut_connection_is_made_again(far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder) -> None:
+async def test_a_cut_connection_is_made_again(
+    far_hub: Hub, proxy: RedisProxy, redis: Redis, listener: Recorder
+) -> None:
     far_hub.subscribe(CHANNEL, listener)
     await far_hub.confirmed(CHANNEL)
     proxy.cut()
     await _goes_on(redis, listener)
 
 
-async def test_a_black_hole_is_noticed(far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder) -> None:
+async def test_a_black_hole_is_noticed(far_hub: Hub, proxy: RedisProxy, redis: Redis, listener: Recorder) -> None:
     far_hub.subscribe(CHANNEL, listener)
     await far_hub.confirmed(CHANNEL)
     proxy.freeze()
@@ -327,7 +331,7 @@ async def test_a_black_hole_is_noticed(far_hub: Hub, proxy: Proxy, redis: Redis,
 
 
 async def test_an_outage_of_many_tries_is_survived(
-    far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder
+    far_hub: Hub, proxy: RedisProxy, redis: Redis, listener: Recorder
 ) -> None:
     far_hub.subscribe(CHANNEL, listener)
     await far_hub.confirmed(CHANNEL)
@@ -340,7 +344,7 @@ async def test_an_outage_of_many_tries_is_survived(
 
 
 async def test_a_channel_taken_during_an_outage_is_subscribed_to_afterwards(
-    far_hub: Hub, proxy: Proxy, redis: Redis, listener: Recorder
+    far_hub: Hub, proxy: RedisProxy, redis: Redis, listener: Recorder
 ) -> None:
     proxy.refuse()
     await eventually(lambda: not far_hub.listening)
@@ -360,7 +364,7 @@ async def test_a_channel_taken_during_an_outage_is_subscribed_to_afterwards(
 
 @pytest.mark.parametrize("trouble", ["none", "refuse", "freeze", "cut"])
 async def test_a_hub_closes_promptly_whatever_its_connection_does(
-    settings: Settings, proxy: Proxy, trouble: str
+    settings: Settings, proxy: RedisProxy, trouble: str
 ) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(3):

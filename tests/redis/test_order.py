@@ -18,7 +18,7 @@ from live_support.settings import Limits, Rate, Settings
 from schemas.errors import Unavailable
 from tests.helpers.chats import Chat, hex_id
 from tests.helpers.keys import KEYS
-from tests.helpers.proxy import Proxy, Words, answered_with
+from tests.helpers.proxy import RedisProxy, Words, answered_with
 from tests.helpers.services import DEADLINE, UNIT, eventually, replace
 
 ERRORS = [
@@ -39,13 +39,13 @@ ERRORS = [
 
 
 @pytest.fixture
-async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
-    async with Proxy.to(redis_url) as proxy:
+async def proxy(redis_url: str) -> AsyncIterator[RedisProxy]:
+    async with RedisProxy.to(redis_url) as proxy:
         yield proxy
 
 
 @pytest.fixture
-async def far_redis(proxy: Proxy, settings: Settings) -> AsyncIterator[RedisClient]:
+async def far_redis(proxy: RedisProxy, settings: Settings) -> AsyncIterator[RedisClient]:
     redis = RedisClient(replace(settings, redis_url=proxy.url))
     yield redis
     await redis.close()
@@ -85,7 +85,7 @@ async def log_of(chat: Chat) -> list[int]:
     return [int(msgspec.json.decode(entry.body)["content"]) for entry in await chat.log()]
 
 
-def refuse_once(proxy: Proxy, number: int, *errors: str) -> None:
+def refuse_once(proxy: RedisProxy, number: int, *errors: str) -> None:
     """Let the server answer the message of this number with these errors, one each time that it comes."""
     left = list(errors)
 
@@ -100,7 +100,7 @@ def refuse_once(proxy: Proxy, number: int, *errors: str) -> None:
 @pytest.mark.parametrize("position", [1, 2, 4, 5])
 @pytest.mark.parametrize("error", ERRORS, ids=[error.partition(" ")[0] for error in ERRORS])
 async def test_one_of_several_that_is_refused_for_a_moment_does_not_change_the_order(
-    far_store: ChatStore, proxy: Proxy, error: str, position: int
+    far_store: ChatStore, proxy: RedisProxy, error: str, position: int
 ) -> None:
     chat = await Chat.open(far_store)
     sender = Sender(chat)
@@ -119,7 +119,7 @@ async def test_one_of_several_that_is_refused_for_a_moment_does_not_change_the_o
 
 @pytest.mark.parametrize("error", ["NOSCRIPT no", "OVERDUE no", "READONLY no", "LOADING no"])
 async def test_what_is_tried_again_and_has_nothing_behind_it_is_stored(
-    far_store: ChatStore, proxy: Proxy, error: str
+    far_store: ChatStore, proxy: RedisProxy, error: str
 ) -> None:
     chat = await Chat.open(far_store)
     sender = Sender(chat)
@@ -130,7 +130,7 @@ async def test_what_is_tried_again_and_has_nothing_behind_it_is_stored(
 
 
 async def test_an_outage_between_two_senders_concerns_neither_the_others_order(
-    far_store: ChatStore, proxy: Proxy
+    far_store: ChatStore, proxy: RedisProxy
 ) -> None:
     chat = await Chat.open(far_store)
     first, second = Sender(chat, "u1"), Sender(chat, "u2")
@@ -173,7 +173,7 @@ DEADLINE_SECONDS = 3 * UNIT
 
 
 @pytest.fixture
-async def hasty(proxy: Proxy, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RedisClient]:
+async def hasty(proxy: RedisProxy, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RedisClient]:
     """A Redis that soon gives up, first what it has sent, then the connection."""
     monkeypatch.setattr(live_support.redis.client, "_AWAY_SECONDS", DEADLINE_SECONDS)
     monkeypatch.setattr(live_support.redis.client, "_PING_SECONDS", UNIT)
@@ -188,7 +188,7 @@ async def scripts_run(client: Client) -> int:
     return int((await client.info("commandstats"))["cmdstat_evalsha"]["calls"])
 
 
-async def deliver(proxy: Proxy, client: Client, count: int) -> None:
+async def deliver(proxy: RedisProxy, client: Client, count: int) -> None:
     """Let what was kept arrive, and wait until Redis has seen so many scripts of it."""
     before = await scripts_run(client)
     proxy.deliver_requests()
@@ -201,7 +201,7 @@ async def deliver(proxy: Proxy, client: Client, count: int) -> None:
 
 @pytest.mark.parametrize("goes_on", [True, False])
 async def test_what_was_refused_is_not_stored_when_it_arrives_after_all(
-    hasty: RedisClient, proxy: Proxy, client: Client, settings: Settings, goes_on: bool
+    hasty: RedisClient, proxy: RedisProxy, client: Client, settings: Settings, goes_on: bool
 ) -> None:
     chat = await Chat.open(ChatStore(hasty, settings))
     sender = Sender(chat)
@@ -222,7 +222,7 @@ async def test_what_was_refused_is_not_stored_when_it_arrives_after_all(
 
 
 async def test_what_a_new_connection_has_stored_is_not_stored_again_by_the_old_one(
-    proxy: Proxy, settings: Settings, client: Client, monkeypatch: pytest.MonkeyPatch
+    proxy: RedisProxy, settings: Settings, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_support.redis.client, "_PING_SECONDS", UNIT)
     monkeypatch.setattr(live_support.redis.client, "_SILENCE_SECONDS", 3 * UNIT)
@@ -260,7 +260,13 @@ STEPS: dict[str, Step] = {
 
 @pytest.mark.parametrize("step", STEPS)
 async def test_nothing_happens_after_it_was_reported_as_failed(
-    hasty: RedisClient, proxy: Proxy, client: Client, settings: Settings, store: ChatStore, queue: JoinQueue, step: str
+    hasty: RedisClient,
+    proxy: RedisProxy,
+    client: Client,
+    settings: Settings,
+    store: ChatStore,
+    queue: JoinQueue,
+    step: str,
 ) -> None:
     far = ChatStore(hasty, settings), JoinQueue(hasty, settings), AddressRate(hasty, Rate("3/hour"), KEYS)
     await (await Chat.open(store)).join_user()

@@ -22,7 +22,7 @@ from live_support.redis.probe import explain
 from live_support.settings import Limits, Settings
 from schemas.errors import Unavailable
 from tests.helpers.chats import Chat
-from tests.helpers.proxy import Proxy, Words
+from tests.helpers.proxy import RedisProxy, Words
 from tests.helpers.services import UNIT, Service, eventually, free_port, http, make_settings, replace, serve
 from tests.helpers.wire import Socket, User, error_code
 from tests.redis.test_keys import converse
@@ -313,7 +313,7 @@ def cluster_port() -> int:
 
 
 async def test_many_who_ask_for_the_health_share_the_answers(settings: Settings) -> None:
-    async with Proxy.to(settings.redis_url or "") as proxy:
+    async with RedisProxy.to(settings.redis_url or "") as proxy:
         probes = 0
 
         def count(words: Words) -> Words:

@@ -20,7 +20,7 @@ from live_support.settings import Limits, Rate, Settings
 from schemas.errors import Unavailable
 from tests.helpers.chats import Chat
 from tests.helpers.keys import KEYS
-from tests.helpers.proxy import Proxy
+from tests.helpers.proxy import RedisProxy
 from tests.helpers.services import DEADLINE, UNIT, Stopwatch, eventually, replace
 
 DEADLINE_SECONDS = 3 * UNIT
@@ -28,7 +28,7 @@ DEADLINE_SECONDS = 3 * UNIT
 
 
 @pytest.fixture
-async def hasty(proxy: Proxy, settings: Settings) -> AsyncIterator[RedisClient]:
+async def hasty(proxy: RedisProxy, settings: Settings) -> AsyncIterator[RedisClient]:
     """A Redis that soon gives up."""
     redis = RedisClient(replace(settings, redis_url=proxy.url, limits=Limits(store_seconds=DEADLINE_SECONDS)))
     yield redis
@@ -36,13 +36,13 @@ async def hasty(proxy: Proxy, settings: Settings) -> AsyncIterator[RedisClient]:
 
 
 @pytest.fixture
-async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
-    async with Proxy.to(redis_url) as proxy:
+async def proxy(redis_url: str) -> AsyncIterator[RedisProxy]:
+    async with RedisProxy.to(redis_url) as proxy:
         yield proxy
 
 
 @pytest.fixture
-async def behind_proxy(proxy: Proxy, settings: Settings) -> AsyncIterator[RedisClient]:
+async def behind_proxy(proxy: RedisProxy, settings: Settings) -> AsyncIterator[RedisClient]:
     redis = RedisClient(replace(settings, redis_url=proxy.url))
     yield redis
     await redis.close()
@@ -66,7 +66,9 @@ async def test_many_commands_at_once_keep_their_order(redis_client: RedisClient)
         await redis_client.run_all([("ECHO", "one"), ("NONSENSE",), ("ECHO", "two")])
 
 
-async def test_commands_of_one_turn_of_the_loop_leave_in_one_write(behind_proxy: RedisClient, proxy: Proxy) -> None:
+async def test_commands_of_one_turn_of_the_loop_leave_in_one_write(
+    behind_proxy: RedisClient, proxy: RedisProxy
+) -> None:
     await behind_proxy.run("PING")
     chunks = proxy.chunks_sent
     await asyncio.gather(*(behind_proxy.run("ECHO", "x") for _ in range(100)))
@@ -105,7 +107,7 @@ async def test_nobody_is_disturbed_by_one_who_does_not_wait(redis_client: RedisC
 
 
 async def test_commands_survive_the_loss_of_the_connection_in_their_order(
-    behind_proxy: RedisClient, proxy: Proxy, client: Client
+    behind_proxy: RedisClient, proxy: RedisProxy, client: Client
 ) -> None:
     await behind_proxy.run("PING")
     proxy.freeze()
@@ -121,7 +123,7 @@ async def test_commands_survive_the_loss_of_the_connection_in_their_order(
 
 
 async def test_after_the_deadline_redis_is_unavailable_and_then_sooner(
-    hasty: RedisClient, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    hasty: RedisClient, proxy: RedisProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_support.redis.client, "_AWAY_SECONDS", DEADLINE_SECONDS / 3)
     await hasty.run("PING")
@@ -157,18 +159,18 @@ async def test_commands_have_a_deadline_before_the_first_connection(settings: Se
 
 
 async def test_a_half_open_connection_is_noticed_and_its_commands_are_sent_again(
-    behind_proxy: RedisClient, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    behind_proxy: RedisClient, proxy: RedisProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, units in {"_PING_SECONDS": 1, "_SILENCE_SECONDS": 3}.items():
         monkeypatch.setattr(live_support.redis.client, name, units * UNIT)
     assert await behind_proxy.run("ECHO", "one") == b"one"
-    proxy.swallow()
+    proxy.fall_silent()
     assert await behind_proxy.run("ECHO", "two") == b"two"
     assert proxy.connections == 2
 
 
 async def test_publications_are_no_sign_that_commands_arrive(
-    behind_proxy: RedisClient, proxy: Proxy, client: Client, monkeypatch: pytest.MonkeyPatch
+    behind_proxy: RedisClient, proxy: RedisProxy, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, units in {"_PING_SECONDS": 1, "_SILENCE_SECONDS": 4}.items():
         monkeypatch.setattr(live_support.redis.client, name, units * UNIT)
@@ -195,7 +197,9 @@ async def test_publications_are_no_sign_that_commands_arrive(
         publishing.cancel()
 
 
-async def test_the_log_says_why_a_connection_was_lost(behind_proxy: RedisClient, proxy: Proxy, client: Client) -> None:
+async def test_the_log_says_why_a_connection_was_lost(
+    behind_proxy: RedisClient, proxy: RedisProxy, client: Client
+) -> None:
     await behind_proxy.run("PING")
     with capture_logs() as logs:
         proxy.cut()
@@ -207,7 +211,7 @@ async def test_the_log_says_why_a_connection_was_lost(behind_proxy: RedisClient,
     assert all(reasons)
 
 
-async def test_more_commands_than_may_wait_are_refused(settings: Settings, proxy: Proxy) -> None:
+async def test_more_commands_than_may_wait_are_refused(settings: Settings, proxy: RedisProxy) -> None:
     redis = RedisClient(replace(settings, redis_url=proxy.url, limits=Limits(redis_commands=10)))
     await redis.run("PING")
     proxy.freeze()
@@ -220,7 +224,7 @@ async def test_more_commands_than_may_wait_are_refused(settings: Settings, proxy
 
 
 async def test_what_was_refused_while_redis_was_away_does_not_happen_later(
-    hasty: RedisClient, proxy: Proxy, client: Client
+    hasty: RedisClient, proxy: RedisProxy, client: Client
 ) -> None:
     await hasty.run("PING")
     proxy.refuse()
@@ -257,7 +261,7 @@ async def test_what_was_refused_while_it_was_held_does_not_happen_later(
 
 
 async def test_a_replica_is_left_for_wherever_the_address_leads_to_now(
-    hasty: RedisClient, proxy: Proxy, client: Client, monkeypatch: pytest.MonkeyPatch
+    hasty: RedisClient, proxy: RedisProxy, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_support.redis.client, "_REPLICA_SECONDS", UNIT)
     await hasty.run("PING")
@@ -271,7 +275,7 @@ async def test_a_replica_is_left_for_wherever_the_address_leads_to_now(
 
 
 async def test_with_patience_a_command_outlasts_that_redis_is_away_and_is_in_front_of_what_comes_later(
-    hasty: RedisClient, proxy: Proxy, client: Client
+    hasty: RedisClient, proxy: RedisProxy, client: Client
 ) -> None:
     await hasty.run("PING")
     proxy.refuse()
@@ -293,7 +297,7 @@ async def test_a_command_after_the_end_is_unavailable(settings: Settings) -> Non
         await redis.run("PING")
 
 
-async def test_who_waits_when_redis_is_closed_hears_of_it(settings: Settings, proxy: Proxy) -> None:
+async def test_who_waits_when_redis_is_closed_hears_of_it(settings: Settings, proxy: RedisProxy) -> None:
     redis = RedisClient(replace(settings, redis_url=proxy.url))
     await redis.run("PING")
     proxy.freeze()
@@ -303,7 +307,7 @@ async def test_who_waits_when_redis_is_closed_hears_of_it(settings: Settings, pr
         await late
 
 
-async def test_ping_says_why_redis_cannot_be_used(behind_proxy: RedisClient, proxy: Proxy) -> None:
+async def test_ping_says_why_redis_cannot_be_used(behind_proxy: RedisClient, proxy: RedisProxy) -> None:
     await behind_proxy.run("PING")
     assert await behind_proxy.ping() is None
     proxy.refuse()
@@ -410,7 +414,7 @@ async def test_messages_keep_their_order_when_redis_forgot_the_scripts(
 
 
 async def test_an_append_whose_answer_was_lost_is_stored_once(
-    behind_proxy: RedisClient, proxy: Proxy, settings: Settings
+    behind_proxy: RedisClient, proxy: RedisProxy, settings: Settings
 ) -> None:
     chat = await Chat.open(ChatStore(behind_proxy, settings))
     await chat.say("one")

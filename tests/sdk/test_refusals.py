@@ -24,7 +24,7 @@ from live_support_client import (
     TooLarge,
     Unavailable,
 )
-from tests.helpers.proxy import Proxy
+from tests.helpers.proxy import RedisProxy
 from tests.helpers.sdk import hear_said, request_of
 from tests.helpers.services import UNIT, eventually, make_settings, replace, serve
 
@@ -97,7 +97,7 @@ async def is_well(client: ChatClient) -> bool:
 
 async def test_an_outage_of_redis_is_told_and_survived(redis: Redis, redis_url: str, options: Options) -> None:
     assert await redis.ping()
-    async with Proxy.to(redis_url) as proxy:
+    async with RedisProxy.to(redis_url) as proxy:
         settings: Settings = make_settings(proxy.url)
         settings = replace(settings, limits=Limits(store_seconds=2 * UNIT))
         async with (

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 import api.app
 from live_support.settings import Limits, Settings
-from tests.helpers.proxy import Proxy
+from tests.helpers.proxy import RedisProxy
 from tests.helpers.services import UNIT, Service, eventually, is_healthy, replace, serve
 from tests.helpers.wire import error_code, user_in_chat
 
@@ -43,7 +43,7 @@ async def test_an_agent_whose_join_lost_its_answer_in_an_outage_is_let_in_again(
     settings: Settings, redis_url: str
 ) -> None:
     async with (
-        Proxy.to(redis_url) as proxy,
+        RedisProxy.to(redis_url) as proxy,
         serve(api.app.create_app, replace(settings, redis_url=proxy.url)) as service,
         user_in_chat(service) as (user, user_socket),
     ):

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 import api.app
 from live_support.settings import Limits, Settings
 from tests.helpers.keys import KEYS
-from tests.helpers.proxy import Proxy
+from tests.helpers.proxy import RedisProxy
 from tests.helpers.services import UNIT, Service, eventually, replace, serve
 from tests.helpers.wire import Socket, Talk, say, talk_in
 
@@ -131,7 +131,7 @@ async def test_a_service_that_stops_closes_in_the_middle_of_a_history(chat_serve
 async def test_an_outage_closes_in_the_middle_of_a_history(settings: Settings, redis_url: str, redis: Redis) -> None:
     limits = Limits(store_seconds=5 * UNIT, send_seconds=600 * UNIT, stop_notice_seconds=0)
     async with (
-        Proxy.to(redis_url) as proxy,
+        RedisProxy.to(redis_url) as proxy,
         serve(api.app.create_app, replace(settings, redis_url=proxy.url, limits=limits)) as service,
         long_talk(service) as talk,
         late_reader(talk) as tab,

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 import api.app
 from api.live_chat import LiveChat
 from live_support.settings import Limits, Settings
-from tests.helpers.proxy import Proxy
+from tests.helpers.proxy import RedisProxy
 from tests.helpers.services import UNIT, Service, Stopwatch, eventually, free_port, http, is_healthy, replace, serve
 from tests.helpers.wire import (
     Socket,
@@ -98,18 +98,18 @@ async def test_a_stopping_subscriber_tells_it_as_well(subscriber_service: Servic
 
 
 @pytest.fixture
-async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
-    async with Proxy.to(redis_url) as proxy:
+async def proxy(redis_url: str) -> AsyncIterator[RedisProxy]:
+    async with RedisProxy.to(redis_url) as proxy:
         yield proxy
 
 
 @pytest.fixture
-async def behind_proxy(proxy: Proxy, settings: Settings, services: AsyncExitStack) -> Service:
+async def behind_proxy(proxy: RedisProxy, settings: Settings, services: AsyncExitStack) -> Service:
     return await services.enter_async_context(serve(api.app.create_app, replace(settings, redis_url=proxy.url)))
 
 
 async def test_a_message_that_redis_takes_its_time_for_is_echoed(
-    behind_proxy: Service, chat_server: Service, proxy: Proxy
+    behind_proxy: Service, chat_server: Service, proxy: RedisProxy
 ) -> None:
     async with talk_in(behind_proxy) as talk:
         proxy.freeze()
@@ -126,7 +126,7 @@ async def test_a_message_that_redis_takes_its_time_for_is_echoed(
 
 @pytest.mark.given(limits=Limits(stop_notice_seconds=0, store_seconds=15 * UNIT))
 async def test_a_message_that_redis_never_answers_is_answered_with_an_error(
-    behind_proxy: Service, proxy: Proxy
+    behind_proxy: Service, proxy: RedisProxy
 ) -> None:
     async with talk_in(behind_proxy) as talk:
         proxy.freeze()
@@ -152,7 +152,7 @@ async def test_an_echo_whose_publication_was_lost_is_sent_before_the_close(
 
 
 @pytest.mark.given(limits=Limits(stop_notice_seconds=0, store_seconds=NEVER, drain_seconds=NEVER))
-async def test_a_second_signal_does_not_wait_for_redis(behind_proxy: Service, proxy: Proxy) -> None:
+async def test_a_second_signal_does_not_wait_for_redis(behind_proxy: Service, proxy: RedisProxy) -> None:
     async with talk_in(behind_proxy) as talk:
         proxy.freeze()
         await talk.user_socket.send(talk.user.says("Is anybody there?"))
@@ -332,7 +332,7 @@ async def test_a_redis_that_does_not_answer_does_not_hold_it_up(
     redis_url: str, tmp_path: Path, stopwatch: Note
 ) -> None:
     async with (
-        Proxy.to(redis_url) as proxy,
+        RedisProxy.to(redis_url) as proxy,
         process("chat-server", tmp_path, REDIS_URL=proxy.url) as chat,
         process("subscriber", tmp_path, REDIS_URL=proxy.url) as joins,
         user_in_chat(chat.service) as (user, socket),
