@@ -47,8 +47,7 @@ def create_app(settings: Settings) -> Litestar:
         drain=Drain(settings.limits, chats.catch_up),
         route_handlers=[register_user, register_no_name, create_user, chat],
         dependencies={
-            "services": Services(store, queue, chats),
-            "auth": AgentAuth.of(settings),
+            "services": Services(store, queue, chats, AgentAuth.of(settings)),
             "registrar": registrar,
         },
         lifespan=lifespan,

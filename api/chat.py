@@ -9,7 +9,8 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from api.session import ChatSession, Services
-from live_support.agents.auth import AgentAuth
+from live_support import subprotocol
+from live_support.agents.auth import offered_tokens
 from live_support.settings import Settings
 from live_support.websocket.connection import Connection
 from live_support.websocket.connections import Connections
@@ -22,16 +23,13 @@ async def chat(
     socket: WebSocket[Any, Any, Any],
     chatId: FromPath[str],
     services: NamedDependency[Services],
-    auth: NamedDependency[AgentAuth],
     settings: NamedDependency[Settings],
     connections: NamedDependency[Connections],
 ) -> None:
     """Chat as the User or the Support of one chat."""
     if not _CHAT_ID.fullmatch(chatId):
         raise NotFoundException  # before the upgrade: refused with 403
-    connection = Connection(
-        socket, settings, connections, idle_grace=lambda idle_seconds: session.idle_grace(idle_seconds)
-    )
-    session = ChatSession(chatId, connection, services, agent_of=lambda: auth.agent_of(socket))
-    connection.expect(lambda: session.joined, settings.limits.first_frame_seconds, "no Join in time")
-    await connection.run(session.receive, session.leave)
+    connection = Connection(settings, connections)
+    connection.set_deadline(settings.limits.first_frame_seconds, "no Join in time")
+    session = ChatSession(chatId, connection, services, tokens=offered_tokens(socket))
+    await connection.run(socket, session, subprotocol=subprotocol.select(socket))

@@ -1,22 +1,24 @@
 """ChatSession: one WebSocket's life inside a chat. The rules of PROTOCOL section 3; knows no socket."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from api.live_chat import LiveChat, expired_frame
 from api.live_chats import LiveChats
-from live_support.agents.auth import ANYBODY, Agent, close_at_expiry
+from live_support.agents.auth import ANYBODY, Agent, AgentAuth, close_at_expiry
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import STORED, ChatStore, JoinAttempt, Snapshot, Writer, outcome
 from live_support.refusal_log import Refusal, refused
+from live_support.websocket.handler import Handler, Pending
 from schemas.codec import (
     HISTORY_BEGIN,
     HISTORY_END,
     check_ids,
     decode_client_message,
     encode,
+    error_frame,
     frame_of,
     history_frame,
 )
@@ -61,11 +63,14 @@ class Outgoing(Protocol):
     def close(self, code: CloseCode) -> None:
         """Close after the queued frames."""
 
-    def busy(self) -> None:
-        """Note that a frame's answer will come later; with too many of them, later frames wait."""
+    def clear_deadline(self) -> None:
+        """Call off the deadline of the join."""
 
-    def ready(self, error: Exception | None) -> None:
-        """Note that a frame was dealt with, or tell the peer why not."""
+    def request_started(self) -> None:
+        """Count a frame whose answer comes later; with too many of them in flight, later frames wait."""
+
+    def request_finished(self, error: Exception | None) -> None:
+        """End what `request_started` began; an error is told to the client."""
 
 
 class Services(NamedTuple):
@@ -74,20 +79,20 @@ class Services(NamedTuple):
     store: ChatStore
     queue: JoinQueue
     chats: LiveChats
+    auth: AgentAuth
 
 
-class ChatSession:
+class ChatSession(Handler):
     """What a connection may do in a chat, and what it is told.
 
     Args:
         chat_id: of the address that was connected to.
         peer: the connection.
         services: shared by all sessions of the process.
-        agent_of: tells which agent the handshake shows, or raises `NotAuthenticated`; asked when a Support joins.
+        tokens: what the handshake shows; looked at when a Support joins.
     """
 
     __slots__ = (
-        "_agent_of",
         "_chat",
         "_chat_id",
         "_keep_open",
@@ -95,17 +100,18 @@ class ChatSession:
         "_peer",
         "_services",
         "_support_id",
+        "_tokens",
         "_user_id",
         "_writer",
         "cursor",
         "send",
     )
 
-    def __init__(self, chat_id: str, peer: Outgoing, services: Services, *, agent_of: Callable[[], Agent]) -> None:
+    def __init__(self, chat_id: str, peer: Outgoing, services: Services, *, tokens: Sequence[str]) -> None:
         self._chat_id = chat_id
         self._peer = peer
         self._services = services
-        self._agent_of = agent_of
+        self._tokens = tokens
         self._keep_open: Callable[[], None] = _nothing
         self._chat: LiveChat | None = None
         self._participant: Participant | None = None
@@ -118,11 +124,6 @@ class ChatSession:
         """The last entry of the chat's log that was sent here; None before the join."""
 
     @property
-    def joined(self) -> bool:
-        """Whether the connection has joined."""
-        return self._participant is not None
-
-    @property
     def connection_id(self) -> str:
         """Names the connection in the chat's log."""
         return self._peer.id
@@ -131,17 +132,12 @@ class ChatSession:
         """Close the connection."""
         self._peer.close(code)
 
-    def receive(self, frame: bytes) -> Coroutine[Any, Any, None] | None:
-        """Do what a frame asks for.
-
-        Returns:
-            None when it is done or on its way, else what is still to be awaited before the next frame.
-
-        Raises:
-            ChatError: it was refused.
-        """
+    def frame_received(self, frame: bytes) -> Pending:
         message = decode_client_message(frame)
         return self._join(message.args) if isinstance(message, Join) else self._say(message.args)
+
+    def error_frame(self, error: ChatError) -> bytes:
+        return error_frame(error)
 
     async def idle_grace(self, idle_seconds: float) -> float:
         """Say for how many seconds more a connection may be idle: in the queue, or until the chat ends at once."""
@@ -150,8 +146,10 @@ class ChatSession:
         waits = self._participant == "User" and self._services.chats.patience(self._chat, idle_seconds)
         return waits or await self._chat.idle_grace()
 
-    def leave(self) -> None:
-        """End the session: the connection is gone."""
+    def connection_lost(self) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         self._keep_open()
         if self._chat is not None:
             self._services.chats.leave(self._chat, self, self._participant)
@@ -163,7 +161,7 @@ class ChatSession:
         if self._participant is not None:
             raise AlreadyJoined("This connection has joined already.")
         try:
-            agent = self._agent_of() if isinstance(args, SupportJoin) else ANYBODY
+            agent = self._services.auth.agent_of(self._tokens) if isinstance(args, SupportJoin) else ANYBODY
         except NotAuthenticated:
             self._peer.close(CloseCode.NOT_AUTHENTICATED)
             return
@@ -180,7 +178,7 @@ class ChatSession:
             if snapshot.full:  # only now, because a join that fails replaces nobody
                 await self._services.store.make_room(self._chat_id, attempt.participant, self._peer.id)
         except BaseException as error:
-            self.leave()
+            self._leave()
             decided = isinstance(error, ChatError | ChatGone) and not isinstance(error, Unavailable)
             if asked and not decided:
                 # It may be on the chat's list all the same: it would replace another, or keep its Support out.
@@ -194,7 +192,8 @@ class ChatSession:
                 refused(Refusal.CHAT_JOINS)
             raise
         self._keep_open = close_at_expiry(agent, self._peer.close)
-        self._agent_of = _nobody  # and let go of the handshake
+        self._tokens = ()
+        self._peer.clear_deadline()
         self._participant = attempt.participant
         self._writer = self._services.store.writer(self._chat_id, self._peer.id, attempt.participant)
         self._user_id = args.user_id
@@ -273,7 +272,7 @@ class ChatSession:
 
     # Talking.
 
-    def _say(self, args: NewUserMessage | NewSupportMessage) -> Coroutine[Any, Any, None] | None:
+    def _say(self, args: NewUserMessage | NewSupportMessage) -> Pending:
         chat, writer = self._chat, self._writer
         if chat is None or writer is None:
             raise NotJoined("The first message is Join.")
@@ -288,7 +287,7 @@ class ChatSession:
             check_ids(args.support_id)
             return self._say_if_joined_elsewhere(args.support_id, args.content, writer)
         content = clean_content(args.content)
-        self._peer.busy()
+        self._peer.request_started()
         writer.append(content, self._stored)
         return None
 
@@ -302,19 +301,19 @@ class ChatSession:
         if support_id != current:
             raise Forbidden(_NOT_YOURS)
         content = clean_content(content)
-        self._peer.busy()
+        self._peer.request_started()
         writer.append(content, self._stored)
 
     def _stored(self, reply: bytes | Exception) -> None:
         """Hear what became of a message. The echo comes with the log, as for everybody."""
         if reply == STORED:  # nearly always, and every message comes here
-            self._peer.ready(None)
+            self._peer.request_finished(None)
             return
         error = outcome(reply)
         if isinstance(error, ChatGone):
             self._expired()
             error = None
-        self._peer.ready(error)
+        self._peer.request_finished(error)
 
     def _expired(self) -> None:
         self._peer.send(expired_frame(self._chat_id))
@@ -324,10 +323,6 @@ class ChatSession:
 def _not_yours(args: NewUserMessage | NewSupportMessage) -> Forbidden:
     check_ids(args.user_id, args.support_id)
     return Forbidden(_NOT_YOURS)
-
-
-def _nobody() -> Agent:
-    raise NotAuthenticated
 
 
 def _nothing() -> None:

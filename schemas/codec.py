@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.errors import ChatError, InvalidFrame, UnknownType
-from schemas.messages import ClientMessage, Join, NewUser, SupportJoin, UserJoin
+from schemas.messages import ClientMessage, Error, ErrorArgs, Join, NewUser, SupportJoin, UserJoin
 
 T = TypeVar("T")
 
@@ -186,3 +186,11 @@ HISTORY_END = b"]}}"
 def history_frame(bodies: list[bytes]) -> bytes:
     """Make a `ChatHistory` of already encoded messages."""
     return b"%b%b%b" % (HISTORY_BEGIN, b",".join(bodies), HISTORY_END)
+
+
+def error_frame(error: ChatError) -> bytes:
+    """Encode an error as an `Error` message."""
+    args = ErrorArgs(code=error.code, message=error.message)
+    if error.retry_after_ms is not None:
+        args = ErrorArgs(code=error.code, message=error.message, retry_after_ms=error.retry_after_ms)
+    return encode(Error(args))

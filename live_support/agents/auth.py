@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from math import inf, isnan
 from typing import Any, NamedTuple, Self, TypeGuard
@@ -92,8 +92,8 @@ class AgentAuth:
             scope=settings.agent_jwt_scope,
         )
 
-    def agent_of(self, socket: ASGIConnection[Any, Any, Any, Any]) -> Agent:
-        """Tell who connects, by the handshake's `Authorization` header or subprotocol.
+    def agent_of(self, tokens: Sequence[str]) -> Agent:
+        """Tell who connects, by the handshake's `offered_tokens`.
 
         Raises:
             NotAuthenticated: there is no token, or it does not make an agent now.
@@ -101,7 +101,7 @@ class AgentAuth:
         if not self._keys:
             return ANYBODY
         try:
-            return self.agent(_token_of(socket))
+            return self.agent(_only(tokens))
         except NoAgent as error:
             refused(error.refusal)
             raise
@@ -186,14 +186,18 @@ def _name(name: object) -> str | None:
         return None
 
 
-def _token_of(socket: ASGIConnection[Any, Any, Any, Any]) -> str:
+def offered_tokens(socket: ASGIConnection[Any, Any, Any, Any]) -> list[str]:
+    """Return the tokens in a handshake's `Authorization` header or, without one, in its subprotocols."""
     scheme, _, token = socket.headers.get("authorization", "").partition(" ")
-    given = [token.strip()] if scheme.lower() == "bearer" else subprotocol.tokens(socket)
-    if not given or not given[0]:
+    return [token.strip()] if scheme.lower() == "bearer" else subprotocol.tokens(socket)
+
+
+def _only(tokens: Sequence[str]) -> str:
+    if not tokens or not tokens[0]:
         raise NoAgent(Refusal.TOKEN_MISSING)
-    if len(given) > 1:
+    if len(tokens) > 1:
         raise NoAgent(Refusal.TOKEN_NOT_ALONE)
-    return given[0]
+    return tokens[0]
 
 
 def close_at_expiry(agent: Agent, close: Callable[[CloseCode], None]) -> Callable[[], None]:

@@ -7,24 +7,21 @@ one of its frames is worked on, the later ones wait in order, and after a few of
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import structlog
 from litestar import WebSocket
 
-from live_support import subprotocol
 from live_support.rate import Bucket
 from live_support.refusal_log import Refusal, refused
 from live_support.settings import Settings
 from live_support.timing_wheel import NEVER
-from live_support.websocket.asgi_transport import AsgiTransport
 from live_support.websocket.connections import Connections
-from live_support.websocket.picows_protocol import DIRECT
+from live_support.websocket.handler import Handler, NullHandler
+from live_support.websocket.open_transport import open_transport
 from live_support.websocket.transport import Transport
-from schemas.codec import encode
 from schemas.errors import ChatError, CloseCode, Forbidden, InvalidFrame, RateLimited
-from schemas.messages import Error, ErrorArgs
 
 log = structlog.get_logger()
 
@@ -36,27 +33,17 @@ _OURS = 4000
 # Of tokens and rates there is a line with more to say.
 _LOGGED_ELSEWHERE = (CloseCode.NOT_AUTHENTICATED, CloseCode.RATE_LIMITED)
 
-Pending = Coroutine[Any, Any, None] | None
-Receive = Callable[[bytes], Pending]
-Leave = Callable[[], Pending]
-Refill = Callable[[], list[bytes]]
-IdleGrace = Callable[[float], Awaitable[float]]
 
-
-async def _no_grace(idle_seconds: float) -> float:  # noqa: ARG001
-    return 0
+_NO_HANDLER = NullHandler()
+"""Stands for the handler before a connection opens and after its end."""
 
 
 class Connection:
-    """A WebSocket to which `send` and `close` never wait, and whose frames go to a plain function.
+    """A WebSocket to which `send` and `close` never wait, and whose frames go to a `Handler`.
 
     Args:
-        socket: not accepted yet.
         settings: the deadlines and bounds.
         connections: the process's; it belongs to them while it is open.
-        refill: asked for more frames whenever the peer has taken everything; see `flush`.
-        idle_grace: told for how many seconds the connection has been idle, says for how many more it may be; 0 lets it
-            close.
     """
 
     # Thousands of them are idle at a time: no dict, and what most never need is made when it is needed.
@@ -67,15 +54,13 @@ class Connection:
         "_close_sent",
         "_connections",
         "_cut_at",
+        "_deadline_at",
+        "_deadline_reason",
         "_deaf",
-        "_expected",
-        "_expected_at",
-        "_expected_why",
-        "_idle_grace",
+        "_handler",
         "_in_parts",
         "_inbox",
         "_last_activity",
-        "_leave",
         "_limits",
         "_loop",
         "_lost",
@@ -85,12 +70,9 @@ class Connection:
         "_outbox_size",
         "_patient_until",
         "_read_again_at",
-        "_receive",
-        "_refill",
         "_refused",
         "_room",
         "_settings",
-        "_socket",
         "_task",
         "_transport",
         "_unanswered",
@@ -99,28 +81,16 @@ class Connection:
         "id",
     )
 
-    def __init__(
-        self,
-        socket: WebSocket[Any, Any, Any],
-        settings: Settings,
-        connections: Connections,
-        *,
-        refill: Refill | None = None,
-        idle_grace: IdleGrace = _no_grace,
-    ) -> None:
+    def __init__(self, settings: Settings, connections: Connections) -> None:
         self.id = secrets.token_hex(8)
         self.due = NEVER
-        self._socket: WebSocket[Any, Any, Any] | None = socket
         self._settings = settings
         self._limits = settings.limits
         self._connections = connections
-        self._refill = refill
-        self._idle_grace = idle_grace
+        self._handler: Handler = _NO_HANDLER
         self._loop = asyncio.get_running_loop()
         self._transport: Transport  # once it is open
         self._opened = False
-        self._receive: Receive = _ignore
-        self._leave: Leave = _nothing
         self._lost = False
 
         self._outbox: list[bytes] | None = None
@@ -145,9 +115,8 @@ class Connection:
         self._patient_until = 0.0
         self._read_again_at = NEVER
         self._cut_at = NEVER
-        self._expected_at = NEVER
-        self._expected: Callable[[], bool] = bool
-        self._expected_why = ""
+        self._deadline_at = NEVER
+        self._deadline_reason = ""
 
     # For the services: none of these waits.
 
@@ -198,12 +167,6 @@ class Connection:
             self.flush()
         return True
 
-    def refuse(self, error: ChatError) -> None:
-        """Send an `Error`, and close if the error says so."""
-        self.send(error_frame(error))
-        if error.close is not None:
-            self.close(error.close)
-
     def close(self, code: CloseCode, reason: str | None = None) -> None:
         """Close after the frames that are queued. The first code counts, and its reason unless another is given."""
         if self._close_code is None:
@@ -222,19 +185,22 @@ class Connection:
         """Whether nothing more will be sent."""
         return self._close_code is not None
 
-    def expect(self, condition: Callable[[], bool], seconds: float, reason: str) -> None:
-        """Close with 4408 and a reason unless a condition holds after some seconds."""
-        self._expected = condition
-        self._expected_why = reason
-        self._expected_at = self._loop.time() + seconds
-        self._connections.wake(self, self._expected_at)
+    def set_deadline(self, seconds: float, reason: str) -> None:
+        """Close with 4408 and a reason unless `clear_deadline` is called within some seconds."""
+        self._deadline_reason = reason
+        self._deadline_at = self._loop.time() + seconds
+        self._connections.wake(self, self._deadline_at)
 
-    def busy(self) -> None:
-        """Note that a frame's answer will come later; with too many of them, later frames wait."""
+    def clear_deadline(self) -> None:
+        """Call off what `set_deadline` has set."""
+        self._deadline_at = NEVER
+
+    def request_started(self) -> None:
+        """Count a frame whose answer comes later; with too many of them in flight, later frames wait."""
         self._unanswered += 1
 
-    def ready(self, error: Exception | None) -> None:
-        """Note that a frame was dealt with, or tell the peer why not."""
+    def request_finished(self, error: Exception | None) -> None:
+        """End what `request_started` began; an error is told to the client."""
         self._unanswered -= 1
         if error is not None:
             self._failed(error)
@@ -263,28 +229,21 @@ class Connection:
 
     # The connection's life.
 
-    async def run(self, receive: Receive, leave: Leave) -> None:
-        """Accept, and pass on each frame until the peer or we close.
+    async def run(self, socket: WebSocket[Any, Any, Any], handler: Handler, *, subprotocol: str | None = None) -> None:
+        """Accept, and pass each frame to the handler until the peer or we close. Called once.
 
-        It may return while the connection lives on: then no task waits for it, and nothing of its handler is kept.
+        It may return while the connection lives on: then no task waits for it, and nothing of the handshake is kept.
 
         Args:
-            receive: takes a frame, and is done with it when it returns None; a coroutine is run, and later frames
-                wait for its end. What either raises of `ChatError` is told to the peer; anything else closes
-                with 1011.
-            leave: called when the connection is gone and all its frames have been dealt with.
+            socket: not accepted yet.
+            handler: of this connection alone.
+            subprotocol: the one to select, of those that the client offers.
         """
-        socket, self._socket = self._socket, None
-        if socket is None:
-            raise RuntimeError("A connection runs once.")
-        self._receive, self._leave = receive, leave
+        self._handler = handler
         try:
-            await socket.accept(subprotocols=subprotocol.select(socket))
-            extensions: dict[str, Any] = socket.scope.get("extensions") or {}
-            attach = extensions.get(DIRECT)
-            transport: Transport = attach(self) if attach else AsgiTransport(socket, self)
+            transport = await open_transport(socket, self, subprotocol)
         except BaseException:  # the peer has gone in the middle of it
-            if pending := leave():
+            if pending := handler.connection_lost():
                 await pending
             raise
         self._transport = transport
@@ -293,8 +252,7 @@ class Connection:
         self._connections.add(self, now)
         self._writable = True
         self.flush()
-        if isinstance(transport, AsgiTransport):
-            await transport.run()
+        await transport.run()
 
     # What the transport tells.
 
@@ -357,7 +315,7 @@ class Connection:
                 refused(Refusal.MESSAGES)
                 raise RateLimited("Rate limit exceeded.", retry_after_ms=round(retry_seconds * 1000) + 1)
             self._refused = 0
-            pending = self._receive(frame)
+            pending = self._handler.frame_received(frame)
             if pending is None:
                 self._malformed = 0
                 return
@@ -404,24 +362,31 @@ class Connection:
     def _failed(self, error: Exception) -> None:
         if isinstance(error, InvalidFrame):
             self._malformed += 1
-            self.refuse(error)
+            self._refuse(error)
             if self._malformed >= self._limits.malformed_in_a_row:
                 self.close(CloseCode.MALFORMED)
         elif isinstance(error, ChatError):
             self._malformed = 0
             if isinstance(error, Forbidden) and error.close is None:
                 refused(Refusal.NOT_YOURS)
-            self.refuse(error)
+            self._refuse(error)
         else:
             log.error("frame_failed", connection=self.id, exc_info=error)
             self.close(CloseCode.INTERNAL_ERROR)
 
+    def _refuse(self, error: ChatError) -> None:
+        """Tell the client of an error, and close if the error says so."""
+        if self._close_code is not None:
+            return  # and perhaps the handler is gone
+        self.send(self._handler.error_frame(error))
+        if error.close is not None:
+            self.close(error.close)
+
     def _end(self) -> None:
-        leave, self._leave = self._leave, _nothing
-        # These lead back here; without them the memory is free at once, and not at the next garbage collection.
-        self._receive, self._refill, self._idle_grace, self._expected = _ignore, None, _no_grace, bool
+        # It leads back here; without it the memory is free at once, and not at the next garbage collection.
+        handler, self._handler = self._handler, _NO_HANDLER
         try:
-            pending = leave()
+            pending = handler.connection_lost()
         except Exception as error:
             log.error("leave_failed", connection=self.id, exc_info=error)
         else:
@@ -431,7 +396,7 @@ class Connection:
     # Writing.
 
     def flush(self) -> None:
-        """Hand over what waits, and more of the refill, as long as the peer takes it."""
+        """Hand over what waits, and more of the handler's, as long as the peer takes it."""
         while self._writable and not self._in_parts and (frames := self._outbox or self._refilled()):
             if self._outbox_size <= _WRITE_BYTES:
                 self._outbox = None
@@ -449,9 +414,9 @@ class Connection:
             room.set_result(None)
 
     def _refilled(self) -> list[bytes] | None:
-        if self._refill is None or self._close_code is not None:
+        if self._close_code is not None:
             return None
-        outbox = self._outbox = self._refill() or None
+        outbox = self._outbox = self._handler.more_frames() or None
         self._outbox_size = sum(map(len, outbox or ()))
         return outbox
 
@@ -495,21 +460,20 @@ class Connection:
         if self._read_again_at <= now:
             self._read_again_at = NEVER
             self._proceed()
-        if self._expected_at <= now:
-            self._expected_at = NEVER
-            if not self._expected():
-                self.close(CloseCode.IDLE, self._expected_why)
+        if self._deadline_at <= now:
+            self._deadline_at = NEVER
+            self.close(CloseCode.IDLE, self._deadline_reason)
         if self._close_code is not None:
             return min(self._cut_at, self._read_again_at)
         idle_at = max(self._last_activity + self._settings.idle_seconds, self._patient_until)
         if idle_at <= now:
             idle_at = self._patient_until = NEVER
             transport.spawn(self._idle())
-        return min(self._cut_at, self._read_again_at, self._expected_at, idle_at, transport.keep_alive(now))
+        return min(self._cut_at, self._read_again_at, self._deadline_at, idle_at, transport.keep_alive(now))
 
     async def _idle(self) -> None:
         try:
-            grace = await self._idle_grace(self._loop.time() - self._last_activity)
+            grace = await self._handler.idle_grace(self._loop.time() - self._last_activity)
         except Exception as error:
             log.error("idle_failed", connection=self.id, exc_info=error)
             grace = 0.0
@@ -521,19 +485,3 @@ class Connection:
         else:
             self._patient_until = now + grace
             self._connections.wake(self, max(self._patient_until, self._last_activity + self._settings.idle_seconds))
-
-
-def _ignore(frame: bytes) -> None:  # noqa: ARG001
-    return None
-
-
-def _nothing() -> None:
-    return None
-
-
-def error_frame(error: ChatError) -> bytes:
-    """Encode an error as an `Error` message."""
-    args = ErrorArgs(code=error.code, message=error.message)
-    if error.retry_after_ms is not None:
-        args = ErrorArgs(code=error.code, message=error.message, retry_after_ms=error.retry_after_ms)
-    return encode(Error(args))

@@ -25,13 +25,10 @@ from websockets.http11 import Request
 
 from live_support.settings import Limits
 from live_support.timing_wheel import NEVER
-from live_support.websocket.transport import Receiver
+from live_support.websocket.transport import DIRECT, Receiver
 from live_support.websocket.uvicorn_protocol import WebSocketProtocol, cut
 
 log = structlog.get_logger()
-
-DIRECT = "live_support.direct"
-"""The scope extension: called with a `Receiver` right after the handshake, it returns a `Transport`."""
 
 _TEXT, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
 _PING, _PONG, _CLOSE = WSMsgType.PING, WSMsgType.PONG, WSMsgType.CLOSE
@@ -219,6 +216,9 @@ class DirectTransport(WSListener):
         self._server.connections.add(cast(Any, self))
 
     # For the connection.
+
+    async def run(self) -> None:
+        """Return at once: picows calls for each frame."""
 
     def send(self, frames: Sequence[bytes]) -> None:
         if self._websocket.is_close_frame_sent:

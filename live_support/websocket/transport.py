@@ -8,9 +8,16 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
+DIRECT = "live_support.direct"
+"""The scope extension of a server that hands over its connections: called with a `Receiver` right after the handshake,
+it returns a `Transport`."""
+
 
 class Transport(Protocol):
-    """One open WebSocket of text frames. Nothing here waits."""
+    """One open WebSocket of text frames. Nothing but `run` waits."""
+
+    async def run(self) -> None:
+        """Move frames until the end, where that needs the caller's task; else return at once."""
 
     def send(self, frames: Sequence[bytes]) -> None:
         """Send text frames, in one write where that can be; before more are sent, the receiver may be told to pause."""

@@ -14,6 +14,27 @@ from live_support.service.app import Server
 from live_support.service.drain import Drain
 from live_support.settings import Rate, Settings
 from live_support.websocket.connection import Connection
+from live_support.websocket.handler import Handler
+from schemas.codec import error_frame
+from schemas.errors import ChatError
+
+
+class Echo(Handler):
+    """Says back what it is told."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def frame_received(self, frame: bytes) -> None:
+        """Send it back."""
+        self._connection.send(frame)
+
+    def error_frame(self, error: ChatError) -> bytes:
+        """Encode it as the services do."""
+        return error_frame(error)
+
+    def connection_lost(self) -> None:
+        """Keep nothing."""
 
 
 def create_app(settings: Settings) -> Litestar:
@@ -22,8 +43,8 @@ def create_app(settings: Settings) -> Litestar:
 
     @websocket("/echo")
     async def echo(socket: WebSocket[Any, Any, Any]) -> None:
-        connection = Connection(socket, settings, drain.connections)
-        await connection.run(connection.send, lambda: None)
+        connection = Connection(settings, drain.connections)
+        await connection.run(socket, Echo(connection))
 
     @get("/health", sync_to_thread=False)
     def health() -> str:

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from live_support.settings import Settings
 from live_support.websocket.connection import Connection
 from live_support.websocket.connections import Connections
+from live_support.websocket.handler import NullHandler
 
 
 class GonePeer:
@@ -35,9 +36,9 @@ class GonePeer:
 
 async def test_a_frame_for_a_peer_that_has_gone_is_no_failure() -> None:
     socket: Any = GonePeer()
-    connection = Connection(socket, Settings(), Connections())
+    connection = Connection(Settings(), Connections())
     connection.send(b"{}")
     with capture_logs() as logs:
-        await connection.run(lambda _: None, lambda: None)
+        await connection.run(socket, NullHandler())
     assert connection.closing
     assert logs == []

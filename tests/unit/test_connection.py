@@ -12,9 +12,9 @@ from live_support.settings import Limits, Rate, Settings
 from live_support.timing_wheel import NEVER
 from live_support.websocket.connection import Connection
 from live_support.websocket.connections import TICK_SECONDS, Connections
-from live_support.websocket.picows_protocol import DIRECT
-from live_support.websocket.transport import Receiver
-from schemas.errors import CloseCode, Forbidden, InvalidFrame
+from live_support.websocket.handler import Handler
+from live_support.websocket.transport import DIRECT, Receiver
+from schemas.errors import ChatError, CloseCode, Forbidden, InvalidFrame
 from tests.helpers.services import DEADLINE, eventually
 
 
@@ -26,6 +26,7 @@ class Notes:
         self.writes: list[int] = []
         """How many frames each had."""
         self.closed: list[int] = []
+        self.reasons: list[str] = []
         self.reading = True
         self.aborted = False
         self.waiting_bytes = 0
@@ -37,8 +38,12 @@ class Notes:
         self.sent += frames
         self.writes.append(len(frames))
 
-    def close(self, code: int, reason: str) -> None:  # noqa: ARG002
+    async def run(self) -> None:
+        pass
+
+    def close(self, code: int, reason: str) -> None:
         self.closed.append(code)
+        self.reasons.append(reason)
 
     def abort(self) -> None:
         self.aborted = True
@@ -63,8 +68,8 @@ class Notes:
         return asyncio.create_task(coroutine)
 
 
-class Scene:
-    """A connection and what it does with the frames: those that begin with `slow` wait for `go`."""
+class Scene(Handler):
+    """A connection and what its handler does with the frames: those that begin with `slow` wait for `go`."""
 
     def __init__(self, limits: Limits, *, message_rate: str = "1000000/second") -> None:
         self.transport = Notes()
@@ -73,7 +78,11 @@ class Scene:
         self.go = asyncio.Event()
         self.connections = Connections()
         settings = Settings(limits=limits, message_rate=Rate(message_rate))
-        self.connection = Connection(self._socket(), settings, self.connections)
+        self.connection = Connection(settings, self.connections)
+        self.asked: list[float] = []
+        """When the handler was asked for how long the connection may be idle."""
+        self.grace_seconds: float | None = 0
+        """What it answers; None: it lets the connection wait for `go`, and answers 0."""
 
     def _socket(self) -> WebSocket[Any, Any, Any]:
         def attach(_: Receiver) -> Notes:
@@ -89,14 +98,14 @@ class Scene:
         return WebSocket(scope, receive, send)
 
     async def open(self) -> "Scene":
-        await self.connection.run(self._receive, self._leave)
+        await self.connection.run(self._socket(), self)
         return self
 
-    def _receive(self, frame: bytes) -> Coroutine[Any, Any, None] | None:
+    def frame_received(self, frame: bytes) -> Coroutine[Any, Any, None] | None:
         if frame.startswith(b"slow"):
             return self._slowly(frame)
         if frame.startswith(b"later"):
-            self.connection.busy()
+            self.connection.request_started()
         if frame.startswith(b"bad"):
             raise InvalidFrame("bad")
         if frame.startswith(b"foreign"):
@@ -112,8 +121,17 @@ class Scene:
             raise RuntimeError("bug")
         self.dealt_with.append(frame)
 
-    def _leave(self) -> None:
+    def connection_lost(self) -> None:
         self.left = True
+
+    def error_frame(self, error: ChatError) -> bytes:
+        return error.message.encode()
+
+    async def idle_grace(self, idle_seconds: float) -> float:  # noqa: ARG002
+        self.asked.append(asyncio.get_running_loop().time())
+        if self.grace_seconds is None:
+            await self.go.wait()
+        return self.grace_seconds or 0
 
 
 @pytest.fixture
@@ -136,10 +154,10 @@ async def test_frames_wait_while_too_many_are_unanswered(scene: Scene) -> None:
     for number in range(5):
         scene.connection.frame_received(b"later %d" % number)
     assert scene.dealt_with == [b"later 0", b"later 1"]
-    scene.connection.ready(None)
+    scene.connection.request_finished(None)
     await eventually(lambda: len(scene.dealt_with) == 3)
     for _ in range(4):
-        scene.connection.ready(None)
+        scene.connection.request_finished(None)
     await eventually(lambda: scene.transport.reading)
     assert scene.dealt_with == [b"later %d" % number for number in range(5)]
 
@@ -147,10 +165,10 @@ async def test_frames_wait_while_too_many_are_unanswered(scene: Scene) -> None:
 async def test_a_frame_that_still_comes_overtakes_none_that_waits(scene: Scene) -> None:
     for number in range(3):
         scene.connection.frame_received(b"later %d" % number)
-    scene.connection.ready(None)  # there is room, but the frame that waits has its turn a moment later
+    scene.connection.request_finished(None)  # there is room, but the frame that waits has its turn a moment later
     scene.connection.frame_received(b"3")
     for _ in range(2):
-        scene.connection.ready(None)
+        scene.connection.request_finished(None)
     await eventually(lambda: len(scene.dealt_with) == 4)
     assert scene.dealt_with == [b"later 0", b"later 1", b"later 2", b"3"]
 
@@ -165,6 +183,14 @@ async def test_what_was_sent_before_the_connection_was_lost_is_dealt_with(scene:
     await eventually(lambda: scene.left)
     assert scene.dealt_with == [b"slow 1", b"2"]
     assert len(scene.connections) == 0
+
+
+async def test_an_answer_that_comes_after_the_end_is_told_to_nobody(scene: Scene) -> None:
+    scene.connection.frame_received(b"later")
+    scene.connection.connection_lost()
+    assert scene.left
+    scene.connection.request_finished(Forbidden("foreign"))
+    assert scene.transport.sent == []
 
 
 async def test_what_waits_behind_a_close_of_ours_is_dropped(scene: Scene) -> None:
@@ -319,7 +345,7 @@ async def test_a_bug_of_ours_closes_with_1011(scene: Scene, frame: bytes) -> Non
 
 async def test_a_bug_that_an_answer_reveals_closes_with_1011(scene: Scene) -> None:
     scene.connection.frame_received(b"later")
-    scene.connection.ready(RuntimeError("bug"))
+    scene.connection.request_finished(RuntimeError("bug"))
     assert scene.transport.closed == [1011]
 
 
@@ -356,15 +382,9 @@ async def test_a_large_frame_may_not_take_for_ever() -> None:
 @pytest.mark.parametrize("seconds", [0.05, 3600])
 async def test_an_idle_connection_asks_once_for_patience(seconds: float) -> None:
     """And again only when it is over."""
-    asked: list[float] = []
-
-    async def grace(_: float) -> float:
-        asked.append(asyncio.get_running_loop().time())
-        return seconds
-
-    scene = Scene(Limits())
-    scene.connection._idle_grace = grace
-    await scene.open()
+    scene = await Scene(Limits()).open()
+    scene.grace_seconds = seconds
+    asked = scene.asked
     scene.connection._last_activity = -math.inf
     scene.connections.wake(scene.connection, 0)
     await eventually(lambda: asked)
@@ -380,22 +400,25 @@ async def test_an_idle_connection_asks_once_for_patience(seconds: float) -> None
 
 
 async def test_an_idle_connection_that_waits_for_an_answer_does_not_ask_again(scene: Scene) -> None:
-    asked: list[bytes] = []
-
-    async def grace(_: float) -> float:
-        asked.append(b"how long?")
-        await scene.go.wait()
-        return 0
-
-    scene.connection._idle_grace = grace
+    scene.grace_seconds = None
     scene.connection._last_activity = -math.inf
     for _ in range(5):
         scene.connections.wake(scene.connection, 0)
         await asyncio.sleep(2 * TICK_SECONDS)
-    assert len(asked) == 1
+    assert len(scene.asked) == 1
     scene.go.set()
     await eventually(lambda: scene.transport.closed)
     assert scene.transport.closed == [4408]
+
+
+async def test_a_deadline_closes_with_4408_unless_it_is_cleared() -> None:
+    late, early = [await Scene(Limits()).open() for _ in range(2)]
+    for scene in (late, early):
+        scene.connection.set_deadline(0.05, "too late")
+    early.connection.clear_deadline()
+    await eventually(lambda: late.transport.closed)
+    assert (late.transport.closed, late.transport.reasons) == ([4408], ["too late"])
+    assert early.transport.closed == []
 
 
 # A message in parts.
