@@ -13,6 +13,8 @@ from api.users import Registrar, create_user, register_no_name, register_user
 from live_support.agents.auth import AgentAuth
 from live_support.chats.address_rate import AddressRate
 from live_support.chats.join_queue import JoinQueue
+from live_support.chats.keys import Keys
+from live_support.chats.probe import Probe
 from live_support.chats.store import ChatStore
 from live_support.chats.sweeper import Sweeper
 from live_support.redis.client import RedisClient
@@ -24,7 +26,7 @@ from live_support.settings import Settings
 
 def create_app(settings: Settings) -> Litestar:
     """Build the ChatServer; nothing connects before it starts."""
-    redis = RedisClient(settings)
+    redis = RedisClient(settings, Probe(Keys(settings.key_prefix)))
     hub = Hub(redis, settings)
     store, queue = ChatStore(redis, settings), JoinQueue(redis, settings)
     chats = LiveChats(store, queue, hub, settings)

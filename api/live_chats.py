@@ -118,7 +118,7 @@ class LiveChats:
         while (remaining := chat_ends - loop.time()) > 0:
             try:
                 # With patience it is in front of whoever comes again as soon as Redis is back.
-                await self._store.leave(chat_id, participant, connection_id, patience=remaining)
+                await self._store.leave(chat_id, participant, connection_id, timeout_seconds=remaining)
                 return
             except Unavailable:  # at once, so Redis takes no writes
                 await asyncio.sleep(_WITHDRAW_SECONDS)

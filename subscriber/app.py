@@ -7,6 +7,8 @@ from litestar import Litestar
 
 from live_support.agents.auth import AgentAuth
 from live_support.chats.join_queue import JoinQueue
+from live_support.chats.keys import Keys
+from live_support.chats.probe import Probe
 from live_support.chats.store import ChatStore
 from live_support.chats.sweeper import Sweeper
 from live_support.chats.waiting_view import WaitingView
@@ -21,7 +23,7 @@ from subscriber.joins import joins
 
 def create_app(settings: Settings) -> Litestar:
     """Build the Subscriber; nothing connects before it starts."""
-    redis = RedisClient(settings)
+    redis = RedisClient(settings, Probe(Keys(settings.key_prefix)))
     hub = Hub(redis, settings)
     queue = JoinQueue(redis, settings)
     view = WaitingView(queue, hub)

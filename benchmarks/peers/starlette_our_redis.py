@@ -15,6 +15,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from live_support.chats.keys import Keys
+from live_support.chats.probe import Probe
 from live_support.chats.store import ChatStore, Writer, outcome
 from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
@@ -39,7 +40,7 @@ settings = Settings(
     # There is nobody to tell that a machine was too busy to store something in time.
     limits=Limits(store_seconds=60),
 )
-redis = RedisClient(settings)
+redis = RedisClient(settings, Probe(Keys()))
 hub = Hub(redis, settings)
 store = ChatStore(redis, settings)
 

@@ -2,6 +2,7 @@
 
 from live_support.addresses import network
 from live_support.chats.keys import Keys
+from live_support.chats.scripts import load_script
 from live_support.redis.client import RedisClient
 from live_support.settings import Rate
 
@@ -12,7 +13,7 @@ class AddressRate:
     def __init__(self, redis: RedisClient, rate: Rate, keys: Keys) -> None:
         self._keys = keys
         self._rate = rate
-        self._take = redis.script("take")
+        self._take = load_script(redis, "take")
 
     async def take(self, address: str) -> int:
         """Take one unit; return 0, or in how many milliseconds to try again.

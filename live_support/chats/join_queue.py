@@ -5,6 +5,7 @@ from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from live_support.chats.keys import Keys
+from live_support.chats.scripts import load_script
 from live_support.redis.client import RedisClient
 from live_support.settings import Settings
 from schemas.codec import encode
@@ -63,15 +64,15 @@ class JoinQueue:
         self._redis = redis
         self._settings = settings
         self.keys = Keys(settings.key_prefix)
-        self._enqueue = redis.script("queue", "enqueue")
-        self._claim = redis.script("queue", "claim")
-        self._hold = redis.script("queue", "hold")
-        self._release = redis.script("queue", "release")
-        self._serve = redis.script("queue", "serve")
-        self._forget = redis.script("queue", "forget")
-        self._touch = redis.script("queue", "touch")
-        self._sweep = redis.script("queue", "sweep")
-        self._snapshot = redis.script("queue", "snapshot")
+        self._enqueue = load_script(redis, "queue", "enqueue")
+        self._claim = load_script(redis, "queue", "claim")
+        self._hold = load_script(redis, "queue", "hold")
+        self._release = load_script(redis, "queue", "release")
+        self._serve = load_script(redis, "queue", "serve")
+        self._forget = load_script(redis, "queue", "forget")
+        self._touch = load_script(redis, "queue", "touch")
+        self._sweep = load_script(redis, "queue", "sweep")
+        self._snapshot = load_script(redis, "queue", "snapshot")
 
     async def enqueue(self, *, user_id: str, chat_id: str) -> int | None:
         """Let a user wait, and publish the join request unless the user waits already.

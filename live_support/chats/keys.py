@@ -17,7 +17,7 @@
 | live-support:{joins}:swept             | int     | when somebody swept last (ms)                           | kept: one key   | sweep               |
 | live-support:{joins}:changed           | channel | a hint that the waiting list changed                    | -               | queue scripts       |
 | live-support:rate:{ADDRESS}            | string  | when the address's bucket is full again (µs)            | by then         | take                |
-| live-support:probe                     | zset    | nothing, ever: a write of nothing asks whether writing is possible | -    | probe               |
+| live-support:probe                     | zset    | nothing, ever: a write probe tells whether it can be written | -         | probe               |
 | live-support:probe                     | channel | nothing: whether publishing and listening is possible   | -               | probe               |
 | Join                                   | channel | the seed's join request, published on entering          | -               | enqueue             |
 

@@ -8,6 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from live_support.chats.keys import Keys, said_field
+from live_support.chats.scripts import load_script
 from live_support.redis.client import RedisClient
 from live_support.redis.connection import OnReply
 from live_support.settings import Settings
@@ -93,8 +94,9 @@ class ChatStore:
         self._redis = redis
         self._settings = settings
         self.keys = Keys(settings.key_prefix)
-        self._open = redis.script("chat", "open")
-        self._join = redis.script(
+        self._open = load_script(redis, "chat", "open")
+        self._join = load_script(
+            redis,
             "chat",
             "join",
             connections=settings.limits.connections_per_participant,
@@ -105,8 +107,9 @@ class ChatStore:
             chat_ttl_ms=settings.chat_ttl_ms,
             waiting_ttl_ms=settings.waiting_ttl_ms,
         )
-        self._replace = redis.script("chat", "replace", connections=settings.limits.connections_per_participant)
-        self._append = redis.script(
+        self._replace = load_script(redis, "chat", "replace", connections=settings.limits.connections_per_participant)
+        self._append = load_script(
+            redis,
             "chat",
             "timestamp",
             "append",
@@ -184,8 +187,9 @@ class ChatStore:
 
     def writer(self, chat_id: str, connection_id: str, participant: Participant) -> "Writer":
         """Let a connection that has joined write messages."""
-        begin = self._append.packed(2, self.keys.chat(chat_id), said_field(connection_id), participant)
-        return Writer(self._redis, begin)
+        keys = self.keys.chat(chat_id)
+        begin = self._append.packed(2, keys, said_field(connection_id), participant)
+        return Writer(self._redis, keys.meta, begin)
 
     async def messages(self, chat_id: str, snapshot: Snapshot) -> AsyncGenerator[list[bytes], None]:
         """Read the messages of a snapshot whose log is long, piece by piece; the last is empty only if there is none.
@@ -246,11 +250,11 @@ class ChatStore:
         return support_id.decode() if support_id else None
 
     async def leave(
-        self, chat_id: str, participant: Participant, connection_id: str, *, patience: float | None = None
+        self, chat_id: str, participant: Participant, connection_id: str, *, timeout_seconds: float | None = None
     ) -> None:
-        """Take a connection off the chat's list, with so many seconds of patience for a Redis that is away."""
+        """Take a connection off the chat's list, within so many seconds even while Redis is away."""
         member = f"{participant}:{connection_id}"
-        await self._redis.run("ZREM", self.keys.chat(chat_id).connections, member, patience=patience)
+        await self._redis.run("ZREM", self.keys.chat(chat_id).connections, member, timeout_seconds=timeout_seconds)
 
     async def connections(self, chat_id: str) -> int:
         """Count the connections on the chat's list."""
@@ -269,13 +273,15 @@ class Writer:
 
     Args:
         redis: runs the script.
+        key: its first one.
         begin: its packed call, up to the message's number and content.
     """
 
-    __slots__ = ("_begin", "_number", "_redis")
+    __slots__ = ("_begin", "_key", "_number", "_redis")
 
-    def __init__(self, redis: RedisClient, begin: bytes) -> None:
+    def __init__(self, redis: RedisClient, key: str, begin: bytes) -> None:
         self._redis = redis
+        self._key = key
         self._begin = begin
         self._number = 0
 
@@ -288,8 +294,8 @@ class Writer:
         """
         self._number += 1
         number, text, redis = b"%d" % self._number, encode(content), self._redis
-        end = b"$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (len(number), number, len(text), text, redis.until)
-        redis.submit_packed(self._begin + end, on_reply)
+        end = b"$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (len(number), number, len(text), text, redis.deadlines.until)
+        redis.submit_packed(self._key, self._begin + end, on_reply)
 
 
 def outcome(reply: bytes | Exception) -> Exception | None:

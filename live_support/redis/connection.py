@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import hiredis
@@ -36,12 +37,14 @@ class Command(Struct, eq=False):
     """The command as it is sent."""
     on_reply: OnReply
     """Called once, with the reply or an exception."""
-    since: float = 0.0
-    """When it was given, by the loop's clock."""
+    key: str = ""
+    """The key that decides which node of a cluster gets the command; "" where any node will do."""
+    submitted_at: float = 0.0
+    """By the loop's clock."""
     deadline: float = math.inf
-    """So long somebody waits for the reply."""
-    lasting: bool = False
-    """Whether it is to be sent again on the next connection if this one is lost before the reply."""
+    """Until when somebody waits for the reply, by the loop's clock."""
+    retryable: bool = False
+    """Whether it is sent again on the next connection if this one is lost before the reply."""
     confirmation: tuple[bytes, bytes] | None = None
     """The push that answers instead of a reply, as with subscriptions: its kind and its channel."""
 
@@ -67,19 +70,29 @@ def ignore(_: object) -> None:
     """Take what nobody needs."""
 
 
+def resolve(future: "asyncio.Future[Any]", reply: Any) -> None:
+    """End a future with a reply, or with the exception that came instead; nothing if nobody waits any more."""
+    if future.done():
+        return
+    if isinstance(reply, Exception):
+        future.set_exception(reply)
+    else:
+        future.set_result(reply)
+
+
 class RespConnection(asyncio.Protocol):
     """The connection. What is sent within one turn of the event loop leaves in one write.
 
     Args:
         on_push: takes every publication.
-        on_error: takes the connection, a lasting command, and the error with which Redis answered it.
+        on_error: takes the connection, a retryable command, and the error with which Redis answered it.
     """
 
-    def __init__(self, on_push: OnPush, on_error: Callable[["RespConnection", Command, str], None]) -> None:
+    def __init__(self, on_push: OnPush, on_error: "OnError") -> None:
         self.unanswered: deque[Command] = deque()
         """What was sent, oldest first."""
         self.lost = asyncio.Event()
-        """Set when the connection has ended; the lasting commands are in `unanswered` then."""
+        """Set when the connection has ended; the retryable commands are in `unanswered` then."""
         self.last_answered = 0.0
         """When a command was answered last, by the loop's clock. A publication is no sign of life: it says nothing of
         the way that commands take."""
@@ -101,6 +114,17 @@ class RespConnection(asyncio.Protocol):
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(command.packed)
+
+    def call(self, *arguments: Argument, confirmation: tuple[bytes, bytes] | None = None) -> "asyncio.Future[Any]":
+        """Send a command that ends with this connection; the future gives the reply.
+
+        Args:
+            arguments: the command's name and what belongs to it.
+            confirmation: the push that answers instead of a reply, if one does.
+        """
+        future = self._loop.create_future()
+        self.send(Command(pack(*arguments), partial(resolve, future), confirmation=confirmation))
+        return future
 
     def retry(self, command: Command, because: str) -> None:
         """Have a command that was answered sent again, in its old place, on the next connection."""
@@ -154,13 +178,13 @@ class RespConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.lost_because = self.lost_because or (str(error) or type(error).__name__ if error else "Redis closed it")
         for command in self.unanswered:
-            if not command.lasting:
+            if not command.retryable:
                 command.abandon(ConnectionResetError("Redis has closed the connection"))
         self.lost.set()
 
     def _take_error(self, error: str) -> None:
         command = self.unanswered.popleft()
-        if command.lasting:
+        if command.retryable:
             self._on_error(self, command, error)
         else:
             command.answer(ResponseError(error))
@@ -173,3 +197,7 @@ class RespConnection(asyncio.Protocol):
             # Redis has ended a subscription by itself, as it does when a cluster's slot moves.
             log.warning("redis_unexpected_push", kind=str(push[0]))
             self.abort("Redis ended a subscription")
+
+
+OnError = Callable[[RespConnection, Command, str], None]
+"""Takes an error, with the command that it answers and their connection."""

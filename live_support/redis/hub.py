@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 
 from live_support.redis.client import RedisClient
 from live_support.redis.connection import Command, OnReply, pack
-from live_support.redis.write_refusals import error_code
+from live_support.redis.errors import error_code
 from live_support.settings import Settings
 from schemas.errors import Unavailable
 
@@ -31,9 +31,11 @@ class Listener(Protocol):
 
     def publication(self, payload: bytes) -> None:
         """Take a publication."""
+        ...
 
     def missed(self) -> None:
         """Publications may have been lost: read the truth."""
+        ...
 
 
 class _Subscription:
@@ -55,7 +57,7 @@ class Hub:
         self._pause = _FIRST_PAUSE_SECONDS
         self._timer: asyncio.TimerHandle | None = None
         self._told: dict[str, str] = {}
-        redis.listen(self._subscribe_again, self._take)
+        redis.listen(self)
 
     @property
     def listening(self) -> bool:
@@ -93,11 +95,22 @@ class Hub:
         self._refused.pop(name, None)
         self._send_end(name, subscription)
 
-    def _subscribe_again(self) -> None:
+    def connected(self) -> None:
+        """Subscribe again: the connection is a new one."""
         self._refused.clear()
         self._pause = _FIRST_PAUSE_SECONDS
         for channel, subscription in self._subscriptions.items():
             self._send(channel, subscription)
+
+    def publication(self, channel: bytes, payload: bytes) -> None:
+        """Bring a publication to the channel's listener."""
+        subscription = self._subscriptions.get(channel)
+        if subscription is None:
+            return
+        try:
+            subscription.listener.publication(payload)
+        except Exception as error:  # the other listeners want theirs
+            log.error("publication_failed", exc_info=error)
 
     def _send(self, channel: bytes, subscription: _Subscription) -> None:
         self._command(subscription.begin, channel, partial(self._confirm, channel, subscription))
@@ -106,7 +119,8 @@ class Hub:
         self._command(subscription.end, channel, partial(self._ended, channel, subscription))
 
     def _command(self, kind: str, channel: bytes, on_reply: OnReply) -> None:
-        self._redis.send(Command(pack(kind, channel), on_reply, confirmation=(kind.encode(), channel)))
+        confirmation = (kind.encode(), channel)
+        self._redis.send(Command(pack(kind, channel), on_reply, channel.decode(), confirmation=confirmation))
 
     def _confirm(self, channel: bytes, subscription: _Subscription, reply: Exception | None) -> None:
         if isinstance(reply, ConnectionError) or self._subscriptions.get(channel) is not subscription:
@@ -152,12 +166,3 @@ class Hub:
                 if channel not in self._subscriptions:
                     self._send_end(channel, subscription)
         self._timer = asyncio.get_running_loop().call_later(self._pause, self._try_again)
-
-    def _take(self, channel: bytes, payload: bytes) -> None:
-        subscription = self._subscriptions.get(channel)
-        if subscription is None:
-            return
-        try:
-            subscription.listener.publication(payload)
-        except Exception as error:  # the other listeners want theirs
-            log.error("publication_failed", exc_info=error)

@@ -1,8 +1,8 @@
-"""Refusals: Redis answers, but takes no writes. Remembered and logged once, at the beginning and at the end.
+"""WriteRefusals: Redis answers, but takes no writes. Remembered and logged once, at the beginning and at the end.
 
 `OOM` (maxmemory is reached), `MISCONF` (it cannot write to its disk), `NOREPLICAS` (too few replicas are connected),
 `READONLY` (it is a replica, as after a failover). Reading goes on meanwhile, so a command that succeeds is no proof
-of the end. A write of nothing is, which `live_support.redis.probe` sends. What else makes Redis unusable, such as a
+of the end. A write probe is, which `live_support.redis.health` sends. What else makes Redis unusable, such as a
 right that is missing, is remembered and logged here likewise.
 """
 
@@ -12,25 +12,12 @@ from collections.abc import Iterable
 
 import structlog
 
+from live_support.redis.errors import refusal_code
+
 log = structlog.get_logger()
 
 
-def error_code(error: object) -> str:
-    """Return the word with which Redis begins an error: the rest may hold names and keys."""
-    return str(error).partition(" ")[0]
-
-
-# Within a script older servers put words before the code.
-_CODE = re.compile(r"(?:ERR Error .*-)?(OOM|MISCONF|NOREPLICAS|READONLY)\b")
-
-
-def refusal_code(error: str) -> str | None:
-    """Say why Redis takes no writes, if that is what an error means."""
-    found = _CODE.match(error)
-    return found[1] if found else None
-
-
-class Refusals:
+class WriteRefusals:
     """Whether Redis takes writes, and can be used, as far as this process knows."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ async def why_unavailable(redis: RedisClient, hub: Hub, drain: Drain) -> str | N
     if drain.stopping:
         return "The service is stopping."
     # First what Redis says itself, which names a missing right.
-    if reason := await redis.ping(not_older_than=_SHARED_SECONDS):
+    if reason := await redis.ping(max_age_seconds=_SHARED_SECONDS):
         return reason
     return None if hub.listening else "Redis refuses a subscription."
 

@@ -12,7 +12,7 @@ MAY_IMPORT = {
     "schemas": set[str](),
     "live_support": {"live_support.agents", "live_support.redis", "schemas"},
     "live_support.agents": {"live_support", "schemas"},
-    "live_support.redis": {"live_support", "live_support.chats", "schemas"},
+    "live_support.redis": {"live_support", "schemas"},
     "live_support.chats": {"live_support", "live_support.redis", "schemas"},
     "live_support.websocket": {"live_support", "live_support.http", "schemas"},
     "live_support.http": {"live_support", "live_support.docs_pages", "schemas"},

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from live_support.redis.probe import PLAIN, used_in_scripts
+from live_support.chats.probe import PLAIN_COMMANDS
+from live_support.chats.scripts import key_commands
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_KEYS = {
@@ -18,7 +19,7 @@ def test_the_documented_rule_has_all_commands_of_the_scripts_and_of_the_code() -
     text = (ROOT / "docs" / "operations.md").read_text("utf-8")
     (rule,) = re.findall(r"^ACL SETUSER live-support (.*?)^```", text, re.MULTILINE | re.DOTALL)
     documented = set(re.findall(r"\+(\S+)", rule))
-    used = {command.lower() for command in used_in_scripts() | PLAIN}
+    used = {command.lower() for command in key_commands() | PLAIN_COMMANDS}
     assert documented == used | WITHOUT_KEYS | OPTIONAL
 
 
@@ -29,4 +30,4 @@ def test_no_module_sends_a_command_that_the_probe_does_not_know() -> None:
         for path in (ROOT / folder).rglob("*.py"):
             sent |= set(re.findall(r"""(?:\.run\(|submit\(\(|run_all\(\[\()"([A-Z]+)\"""", path.read_text("utf-8")))
     assert sent
-    assert sent <= PLAIN
+    assert sent <= PLAIN_COMMANDS

@@ -10,6 +10,7 @@ from live_support.chats.store import ChatStore
 from live_support.chats.sweeper import Sweeper
 from live_support.redis.client import RedisClient
 from live_support.settings import Settings
+from tests.helpers.keys import make_redis
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ async def client(redis_url: str, settings: Settings) -> AsyncIterator[Client]:  
 
 @pytest.fixture
 async def redis_client(settings: Settings) -> AsyncIterator[RedisClient]:
-    redis = RedisClient(settings)
+    redis = make_redis(settings)
     yield redis
     await redis.close()
 

@@ -11,8 +11,7 @@ from redis.asyncio import Redis as Client
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
 from live_support.chats.sweeper import Sweeper
-from live_support.redis.client import RedisClient
-from tests.helpers.keys import KEYS
+from tests.helpers.keys import KEYS, make_redis
 from tests.helpers.services import make_settings
 
 T = TypeVar("T")
@@ -29,7 +28,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.settings = make_settings(self.redis_url, **self.changes)
         self.runner = asyncio.Runner()
-        self.redis = RedisClient(self.settings)
+        self.redis = make_redis(self.settings)
         self.client = Client.from_url(self.redis_url, decode_responses=True)
         self.store = ChatStore(self.redis, self.settings)
         self.queue = JoinQueue(self.redis, self.settings)

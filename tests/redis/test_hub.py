@@ -8,12 +8,13 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-import live_support.redis.client
+import live_support.redis.connector
 import live_support.redis.hub
-from live_support.redis.client import RedisClient
+import live_support.redis.supervisor
 from live_support.redis.hub import Hub
 from live_support.settings import Limits, Settings
 from schemas.errors import Unavailable
+from tests.helpers.keys import make_redis
 from tests.helpers.proxy import RedisProxy, Words, answered_with
 from tests.helpers.services import UNIT, eventually, make_settings, replace
 
@@ -49,7 +50,7 @@ def listener() -> Recorder:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Hub]:
-    redis = RedisClient(settings)
+    redis = make_redis(settings)
     hub = Hub(redis, settings)
     redis.start()
     try:
@@ -75,8 +76,9 @@ async def proxy(redis_url: str) -> AsyncIterator[RedisProxy]:
 @pytest.fixture
 async def far_hub(proxy: RedisProxy, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
     """A hub behind the proxy, which finds out in a few units that a connection is dead."""
-    for name, units in {"_CONNECT_SECONDS": 5, "_PING_SECONDS": 1, "_SILENCE_SECONDS": 5}.items():
-        monkeypatch.setattr(live_support.redis.client, name, units * UNIT)
+    monkeypatch.setattr(live_support.redis.connector, "_CONNECT_SECONDS", 5 * UNIT)
+    for name, units in {"_PING_SECONDS": 1, "_SILENCE_SECONDS": 5}.items():
+        monkeypatch.setattr(live_support.redis.supervisor, name, units * UNIT)
     async with running(replace(settings, redis_url=proxy.url)) as hub:
         await eventually(lambda: hub.listening)
         yield hub
@@ -147,7 +149,7 @@ async def test_the_confirmation_of_an_earlier_subscription_is_not_taken_for_the_
 
 
 async def test_a_subscription_before_the_start_is_made_then(settings: Settings, redis: Redis) -> None:
-    redis_client, listener = RedisClient(settings), Recorder()
+    redis_client, listener = make_redis(settings), Recorder()
     hub = Hub(redis_client, settings)
     hub.subscribe(CHANNEL, listener)
     redis_client.start()

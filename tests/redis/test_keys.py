@@ -130,12 +130,19 @@ async def test_all_keys_of_a_script_are_in_one_slot(
     submit = live_support.redis.client.RedisClient.submit_packed
 
     def recorded(
-        redis: live_support.redis.client.RedisClient, packed: bytes, on_reply: OnReply, patience: float | None = None
+        redis: live_support.redis.client.RedisClient,
+        key: str,
+        packed: bytes,
+        on_reply: OnReply,
+        timeout_seconds: float | None = None,
     ) -> None:
         arguments = unpacked(packed)
         if arguments[0] == "EVALSHA":
             calls.append(arguments[3 : 3 + int(arguments[2])])
-        submit(redis, packed, on_reply, patience)
+            assert key == calls[-1][0]
+        else:
+            assert key == arguments[1]
+        submit(redis, key, packed, on_reply, timeout_seconds)
 
     monkeypatch.setattr(live_support.redis.client.RedisClient, "submit_packed", recorded)
     await converse(chat_server, subscriber_service)

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from redis.asyncio import Redis as Client
 
-import live_support.redis.client
+import live_support.redis.deadlines
+import live_support.redis.supervisor
 from live_support.chats.address_rate import AddressRate
 from live_support.chats.join_queue import JoinQueue, Presence
 from live_support.chats.store import ChatStore, outcome
@@ -17,7 +18,7 @@ from live_support.redis.client import RedisClient
 from live_support.settings import Limits, Rate, Settings
 from schemas.errors import Unavailable
 from tests.helpers.chats import Chat, hex_id
-from tests.helpers.keys import KEYS
+from tests.helpers.keys import KEYS, make_redis
 from tests.helpers.proxy import RedisProxy, Words, answered_with
 from tests.helpers.services import DEADLINE, UNIT, eventually, replace
 
@@ -46,7 +47,7 @@ async def proxy(redis_url: str) -> AsyncIterator[RedisProxy]:
 
 @pytest.fixture
 async def far_redis(proxy: RedisProxy, settings: Settings) -> AsyncIterator[RedisClient]:
-    redis = RedisClient(replace(settings, redis_url=proxy.url))
+    redis = make_redis(replace(settings, redis_url=proxy.url))
     yield redis
     await redis.close()
 
@@ -175,10 +176,10 @@ DEADLINE_SECONDS = 3 * UNIT
 @pytest.fixture
 async def hasty(proxy: RedisProxy, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RedisClient]:
     """A Redis that soon gives up, first what it has sent, then the connection."""
-    monkeypatch.setattr(live_support.redis.client, "_AWAY_SECONDS", DEADLINE_SECONDS)
-    monkeypatch.setattr(live_support.redis.client, "_PING_SECONDS", UNIT)
-    monkeypatch.setattr(live_support.redis.client, "_SILENCE_SECONDS", 6 * UNIT)
-    redis = RedisClient(replace(settings, redis_url=proxy.url, limits=Limits(store_seconds=DEADLINE_SECONDS)))
+    monkeypatch.setattr(live_support.redis.deadlines, "_AWAY_SECONDS", DEADLINE_SECONDS)
+    monkeypatch.setattr(live_support.redis.supervisor, "_PING_SECONDS", UNIT)
+    monkeypatch.setattr(live_support.redis.supervisor, "_SILENCE_SECONDS", 6 * UNIT)
+    redis = make_redis(replace(settings, redis_url=proxy.url, limits=Limits(store_seconds=DEADLINE_SECONDS)))
     yield redis
     await redis.close()
 
@@ -224,9 +225,9 @@ async def test_what_was_refused_is_not_stored_when_it_arrives_after_all(
 async def test_what_a_new_connection_has_stored_is_not_stored_again_by_the_old_one(
     proxy: RedisProxy, settings: Settings, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_support.redis.client, "_PING_SECONDS", UNIT)
-    monkeypatch.setattr(live_support.redis.client, "_SILENCE_SECONDS", 3 * UNIT)
-    redis = RedisClient(replace(settings, redis_url=proxy.url, limits=Limits(store_seconds=DEADLINE)))
+    monkeypatch.setattr(live_support.redis.supervisor, "_PING_SECONDS", UNIT)
+    monkeypatch.setattr(live_support.redis.supervisor, "_SILENCE_SECONDS", 3 * UNIT)
+    redis = make_redis(replace(settings, redis_url=proxy.url, limits=Limits(store_seconds=DEADLINE)))
     chat = await Chat.open(ChatStore(redis, settings))
     sender = Sender(chat)
     proxy.keep_requests()
@@ -273,7 +274,7 @@ async def test_nothing_happens_after_it_was_reported_as_failed(
     for user, chat in ((USER, CHAT_ID), (hex_id(2), hex_id(2))):
         await queue.enqueue(user_id=user, chat_id=chat)
     await queue.claim(hex_id(2), claim_id="b")
-    await hasty.run("PING")
+    await hasty.run("EXISTS", "live-support:test")
     before = await everything(client)
     proxy.keep_requests()
     with pytest.raises(Unavailable):
@@ -303,8 +304,8 @@ async def test_nobody_notices_that_the_clock_of_redis_is_set(
 ) -> None:
     chat = await Chat.open(far_store)
     # What this process knows of it is wrong by so much then.
-    far_redis._clock_us -= hours * 3_600_000_000
-    far_redis._refresh_until()
+    far_redis.deadlines._zero_us -= hours * 3_600_000_000
+    far_redis.deadlines.refresh(asyncio.get_running_loop().time())
     sender = Sender(chat)
     sender.say(5)
     await sender.everything_is_answered()

@@ -18,10 +18,11 @@ import subscriber.app
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
 from live_support.redis.client import RedisClient
-from live_support.redis.probe import explain
+from live_support.redis.errors import explain
 from live_support.settings import Limits, Settings
 from schemas.errors import Unavailable
 from tests.helpers.chats import Chat
+from tests.helpers.keys import make_redis
 from tests.helpers.proxy import RedisProxy, Words
 from tests.helpers.services import UNIT, Service, eventually, free_port, http, make_settings, replace, serve
 from tests.helpers.wire import Socket, User, error_code
@@ -57,7 +58,7 @@ async def user_url(client: Client, redis_url: str) -> AsyncIterator[str]:
 @pytest.fixture
 async def limited(settings: Settings, user_url: str) -> AsyncIterator[RedisClient]:
     """A Redis that has only what the documents ask for."""
-    redis = RedisClient(replace(settings, redis_url=user_url))
+    redis = make_redis(replace(settings, redis_url=user_url))
     # As both services have them.
     ChatStore(redis, settings)
     JoinQueue(redis, settings)
@@ -151,7 +152,7 @@ async def test_with_a_prefix_the_user_needs_only_its_keys_and_channels(
     settings: Settings, client: Client, user_url: str
 ) -> None:
     await set_rules(client, "on", f">{PASSWORD}", "~shop:*", "&shop:*", "+@all")
-    redis = RedisClient(replace(settings, redis_url=user_url, key_prefix="shop"))
+    redis = make_redis(replace(settings, redis_url=user_url, key_prefix="shop"))
     redis.start()
     await becomes(redis, None)
     await set_rules(client, "on", f">{PASSWORD}", "~live-support:*", "&live-support:*", "+@all")
@@ -242,14 +243,14 @@ async def test_health_says_what_is_wrong_with_the_address_and_nothing_of_it(
 ) -> None:
     assert user_url
     url = urlsplit(redis_url)
-    redis = RedisClient(replace(settings, redis_url=url._replace(netloc=f"{userinfo}{url.netloc}", path=path).geturl()))
+    redis = make_redis(replace(settings, redis_url=url._replace(netloc=f"{userinfo}{url.netloc}", path=path).geturl()))
     redis.start()
     await becomes(redis, reason)
     await redis.close()
 
 
 async def test_where_nobody_listens_redis_does_not_answer(settings: Settings) -> None:
-    redis = RedisClient(replace(settings, redis_url=f"redis://127.0.0.1:{free_port()}"))
+    redis = make_redis(replace(settings, redis_url=f"redis://127.0.0.1:{free_port()}"))
     redis.start()
     await becomes(redis, "Redis does not answer.")
     await redis.close()
@@ -296,7 +297,7 @@ async def test_one_node_of_a_cluster_is_not_enough(tmp_path: Path) -> None:
                 return "cluster_state:ok" in str(await client.execute_command("CLUSTER", "INFO"))  # type: ignore[no-untyped-call]
 
             await eventually(is_up)
-            redis = RedisClient(make_settings(url))
+            redis = make_redis(make_settings(url))
             redis.start()
             await becomes(redis, "Redis is one node of a cluster, and holds only a part of the keys.")
             await redis.close()
@@ -360,10 +361,10 @@ async def test_a_redis_that_may_evict_is_told_once(redis_client: RedisClient, cl
     try:
         with capture_logs() as logs:
             redis_client.start()
-            await redis_client.run("PING")
+            await redis_client.run("EXISTS", "live-support:test")
             await client.client_kill_filter(_type="normal", skipme=True)
-            await redis_client.run("PING")
-            await redis_client.run("PING")
+            await redis_client.run("EXISTS", "live-support:test")
+            await redis_client.run("EXISTS", "live-support:test")
     finally:
         await client.config_set("maxmemory-policy", "noeviction")
     assert [log["policy"] for log in logs if log["event"] == "redis_may_evict"] == [policy]

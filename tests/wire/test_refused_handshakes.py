@@ -10,12 +10,12 @@ from litestar import Litestar, WebSocket, websocket
 from litestar.exceptions import PermissionDeniedException
 from websockets.exceptions import InvalidStatus
 
-from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.service.app import build_service
 from live_support.service.drain import Drain
 from live_support.settings import Settings
 from schemas.errors import RateLimited, Unavailable
+from tests.helpers.keys import make_redis
 from tests.helpers.services import Service, make_settings, serve
 from tests.helpers.wire import Socket, User
 
@@ -75,7 +75,7 @@ async def service_that_raises(settings: Settings, error: Callable[[], Exception]
         async def lifespan(_: Litestar) -> AsyncIterator[None]:
             yield
 
-        redis = RedisClient(settings)
+        redis = make_redis(settings)
         return build_service(
             name="Fails", key="fails", description="", port=0, settings=settings, redis=redis,
             hub=Hub(redis, settings), drain=Drain(settings.limits), route_handlers=[fails], dependencies={},

@@ -1,0 +1,100 @@
+"""Health: whether everything may be done in Redis that a process needs. One round of commands at a time tells."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from redis.exceptions import ResponseError
+
+from live_support.redis.connection import Argument, RespConnection
+from live_support.redis.connector import SILENT
+from live_support.redis.write_refusals import WriteRefusals
+
+_PROBE_SECONDS = 1.0
+
+
+class ProbeCommand(NamedTuple):
+    """A command of a probe."""
+
+    arguments: tuple[Argument, ...]
+    confirmation: tuple[bytes, bytes] | None = None
+    """The push that answers instead of a reply, if one does."""
+
+
+class Probe(Protocol):
+    """What is sent to learn whether Redis can be used, and what the replies mean. It changes nothing in Redis."""
+
+    def commands(self, mode: str) -> Sequence[ProbeCommand]:
+        """Return what is to be sent.
+
+        Args:
+            mode: of the server, as it says itself: standalone, or a cluster's node.
+        """
+        ...
+
+    def judge(self, replies: Sequence[Any]) -> str | None:
+        """Return why Redis cannot be used, or None.
+
+        Args:
+            replies: to the commands, in their order; errors among them.
+        """
+        ...
+
+
+class Health:
+    """Runs a probe, and remembers what it found.
+
+    Args:
+        probe: what is sent.
+        refusals: told of what is found, for the log.
+    """
+
+    def __init__(self, probe: Probe, refusals: WriteRefusals) -> None:
+        self._probe = probe
+        self._refusals = refusals
+        self._running: asyncio.Task[str | None] | None = None
+        self._found_at = -math.inf
+        self._found: str | None = None
+
+    async def check(self, connection: RespConnection | None, failure: str, *, max_age_seconds: float = 0) -> str | None:
+        """Return why Redis cannot be used, or None. Whoever asks meanwhile shares the answer.
+
+        Args:
+            connection: that stands, if one does.
+            failure: the answer if none does.
+            max_age_seconds: so old an earlier answer may be.
+        """
+        if asyncio.get_running_loop().time() - self._found_at < max_age_seconds:
+            return self._found
+        if self._running is None:
+            self._running = asyncio.create_task(self._run(connection, failure))
+        return await asyncio.shield(self._running)
+
+    async def _run(self, connection: RespConnection | None, failure: str) -> str | None:
+        try:
+            reason = failure if connection is None else await self._ask(connection)
+        finally:
+            self._running = None
+        self._found_at, self._found = asyncio.get_running_loop().time(), reason
+        return reason
+
+    async def _ask(self, connection: RespConnection) -> str | None:
+        commands = self._probe.commands(connection.mode)
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                calls = (connection.call(*words, confirmation=confirmation) for words, confirmation in commands)
+                replies = await asyncio.gather(*calls, return_exceptions=True)
+        except TimeoutError:
+            return SILENT
+        if any(isinstance(reply, ConnectionError) for reply in replies):
+            return SILENT
+        reason = self._probe.judge(replies)
+        errors = [str(reply) for reply in replies if isinstance(reply, ResponseError)]
+        self._refusals.judge(reason, errors, asyncio.get_running_loop().time())
+        return reason
+
+    async def close(self) -> None:
+        """Wait for the round that runs; it ends with the connection."""
+        if self._running is not None:
+            await asyncio.wait({self._running})
