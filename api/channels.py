@@ -3,9 +3,8 @@
 from litestar_asyncapi import ChannelDefinition, OperationDefinition
 from litestar_asyncapi.spec import Parameter
 
-from live_support.docs_pages.asyncapi import close_codes, join_channel, message, server
+from live_support.docs_pages.asyncapi import close_codes, join_channel, messages, server
 from schemas.examples import REGISTERED_USER
-from schemas.messages import ChatExpired, ChatHistory, ChatMessage, Error, Join, Joined, NewChatMessage
 
 SERVER = "chat-server"
 
@@ -29,7 +28,7 @@ _CHAT = ChannelDefinition(
             "A refused frame is answered with `Error`; three malformed ones in a row close the connection. "
             "A `Join` of a Support needs an agent's token at the handshake, where the server asks for one "
             "(the security scheme `agentToken`).",
-            messages=[message(Join), message(NewChatMessage)],
+            messages=messages("chat", "in"),
         ),
         OperationDefinition(
             action="send",
@@ -38,7 +37,7 @@ _CHAT = ChannelDefinition(
             description="After `ChatHistory` the live messages follow without gap or repeat, in one order "
             "for everybody. The `ChatMessage` that comes back to its sender is the acknowledgement: "
             "it is stored.\n\n" + close_codes(),
-            messages=[message(struct) for struct in (Joined, ChatMessage, ChatHistory, ChatExpired, Error)],
+            messages=messages("chat", "out"),
         ),
     ],
 )

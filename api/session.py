@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from api.live_chat import LiveChat, expired_frame
 from api.live_chats import LiveChats
@@ -15,7 +15,6 @@ from live_support.websocket.handler import Handler, Pending
 from schemas.codec import (
     HISTORY_BEGIN,
     HISTORY_END,
-    check_ids,
     decode_client_message,
     encode,
     error_frame,
@@ -34,6 +33,7 @@ from schemas.errors import (
     RateLimited,
     Unavailable,
 )
+from schemas.ids import check_ids
 from schemas.messages import (
     Join,
     NewSupportMessage,
@@ -133,7 +133,7 @@ class ChatSession(Handler):
         self._peer.close(code)
 
     def frame_received(self, frame: bytes) -> Pending:
-        message = decode_client_message(frame)
+        message: Any = decode_client_message(frame)
         return self._join(message.args) if isinstance(message, Join) else self._say(message.args)
 
     def error_frame(self, error: ChatError) -> bytes:

@@ -1,22 +1,22 @@
 """How the messages are read from frames and written to them. Encoded args are never decoded again on their way."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from schemas.errors import ChatError, InvalidFrame, UnknownType
-from schemas.messages import ClientMessage, Error, ErrorArgs, Join, NewUser, SupportJoin, UserJoin
+from schemas.ids import is_id
+from schemas.messages import Error, ErrorArgs, Message, NewUser
+from schemas.registry import MessageType, select, union
 
 T = TypeVar("T")
 
 encode = msgspec.json.Encoder().encode
 
-_decode_client: Callable[[bytes], ClientMessage] = msgspec.json.Decoder(ClientMessage).decode
 _decode_new_user = msgspec.json.Decoder(NewUser).decode
-_CLIENT_TYPES = frozenset({"Join", "ChatMessage"})
 
 
 class _Envelope(Struct):
@@ -41,47 +41,47 @@ _HALF_OF_A_PAIR = re.compile(
 # A byte that no UTF-8 has.
 _ESCAPED_BACKSLASH = b"\xff"
 
-_is_id = re.compile("[0-9a-f]{32}").fullmatch
 
+class FrameDecoder:
+    """Decodes text frames of some types.
 
-def check_ids(*ids: str | None) -> None:
-    """Look at ids that a client has sent, where they are not equal to known ones anyway.
-
-    Raises:
-        InvalidFrame: one of them is none.
+    Args:
+        rows: the types.
     """
-    if not all(id_ is None or _is_id(id_) for id_ in ids):
-        raise InvalidFrame("An id is 32 lower-case hex digits.")
+
+    __slots__ = ("_decode", "_types")
+
+    def __init__(self, rows: Collection[MessageType]) -> None:
+        self._decode: Callable[[bytes], Message] = msgspec.json.Decoder(union(rows)).decode
+        self._types = frozenset(row.type for row in rows)
+
+    def decode(self, frame: bytes) -> Message:
+        """Decode one frame. The ids of a `ChatMessage` are still to be compared, or checked.
+
+        Raises:
+            UnknownType: the envelope is right, but its `type` is none of these.
+            InvalidFrame: no JSON, a missing key, args of the wrong shape, or nested too deeply.
+        """
+        try:
+            if len(frame) > _SHORT:
+                _check_nesting(frame)
+            return self._decode(frame)
+        except _DECODE_ERRORS as error:
+            return _decode_again(self._decode, frame, error, self._explain)
+
+    def _explain(self, frame: bytes, error: Exception) -> UnknownType | InvalidFrame:
+        if isinstance(error, msgspec.ValidationError) and not self._is_type_known(frame):
+            return UnknownType("This type of message is not known.")
+        return InvalidFrame(_reason(error, "frame"))
+
+    def _is_type_known(self, frame: bytes) -> bool:
+        try:
+            return _decode_envelope(frame).type in self._types
+        except _DECODE_ERRORS:
+            return True
 
 
-def decode_client_message(frame: bytes) -> ClientMessage:
-    """Decode one text frame of `/chat/{chatId}`. The ids of a `ChatMessage` are still to be compared, or checked.
-
-    Raises:
-        UnknownType: the envelope is right, but its `type` is none of ours.
-        InvalidFrame: no JSON, a missing key, args of the wrong shape, or nested too deeply.
-    """
-    try:
-        if len(frame) > _SHORT:
-            _check_nesting(frame)
-        message = _decode_client(frame)
-    except _DECODE_ERRORS as error:
-        message = _decode_again(_decode_client, frame, error, _explain)
-    args = message.args
-    if args.support_id == "":
-        args.support_id = None
-    if isinstance(message, Join):
-        _tidy(message.args)
-    return message
-
-
-def _tidy(args: UserJoin | SupportJoin) -> None:
-    """Let an empty optional key be as if absent."""
-    if isinstance(args, UserJoin):
-        args.token = args.token or None
-    else:
-        args.support_user_name = args.support_user_name or None
-    check_ids(args.user_id, args.support_id)
+decode_client_message = FrameDecoder(select("chat", "in", version=1)).decode
 
 
 def decode_new_user(body: bytes) -> NewUser:
@@ -137,19 +137,6 @@ def _opened(frame: bytes) -> int:
     return outside.count(b"{") + outside.count(b"[")
 
 
-def _explain(frame: bytes, error: Exception) -> UnknownType | InvalidFrame:
-    if isinstance(error, msgspec.ValidationError) and not _is_type_known(frame):
-        return UnknownType("This type of message is not known.")
-    return InvalidFrame(_reason(error, "frame"))
-
-
-def _is_type_known(frame: bytes) -> bool:
-    try:
-        return _decode_envelope(frame).type in _CLIENT_TYPES
-    except _DECODE_ERRORS:
-        return True
-
-
 def _reason(error: Exception, what: str) -> str:
     if isinstance(error, RecursionError):
         return f"The {what} has too many objects and arrays."
@@ -169,7 +156,7 @@ def decode_claim(frame: bytes) -> str:
         user_id = frame.decode().strip().strip('"').strip()
     except UnicodeError:
         user_id = ""
-    if not _is_id(user_id):
+    if not is_id(user_id):
         raise InvalidFrame("A claim is the bare userId: 32 lower-case hex digits.")
     return user_id
 

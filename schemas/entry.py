@@ -13,6 +13,8 @@ from typing import Final, Self
 
 from msgspec import Struct
 
+from schemas.registry import stored_kinds
+
 JOINED: Final = b"Joined"
 """The body is the args of `Joined`."""
 CHAT_MESSAGE: Final = b"ChatMessage"
@@ -20,7 +22,7 @@ CHAT_MESSAGE: Final = b"ChatMessage"
 REPLACED: Final = b"Replaced"
 """The body names a connection that is to close: no message."""
 
-_SENT = frozenset((JOINED, CHAT_MESSAGE))
+_SENT = stored_kinds(version=1)
 
 
 class Entry(Struct, gc=False):

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import OTHER_CLOSES, CloseCode
-from schemas.examples import CLAIM, MESSAGE_EXAMPLES
+from schemas.examples import CLAIM
 from schemas.json_schema import JsonSchema, json_schemas
-from schemas.messages import ClientMessage, Error, Id, JoinRequest, ServerMessage
+from schemas.registry import MESSAGES, select, union
 
 FOLDER = Path(__file__).parent
 SERVICES = {"chat-server": "api.app:create_app", "subscriber": "subscriber.app:create_app"}
@@ -25,8 +25,7 @@ _WHOSE_VIEW = (
     "The operations are seen from the service: a client sends what the service receives (`receive`, to the service), "
     "and is sent what the service sends (`send`, from the service)."
 )
-_MESSAGES = ["Claim", "JoinRequest", *(struct.__name__ for struct in MESSAGE_EXAMPLES if struct is not JoinRequest)]
-"""The messages as a reader meets them."""
+_MESSAGES = [row.name for row in MESSAGES]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,20 +68,21 @@ def _read(path: Path) -> str | None:
 
 
 def _chat_client() -> JsonSchema:
-    (message,), defs = json_schemas([ClientMessage], _DEFS)
+    (message,), defs = json_schemas([union(select("chat", "in", version=1))], _DEFS)
     return _document("chat.client", "ChatClientMessage", "What a client sends on /chat/{chatId}.", message, defs)
 
 
 def _chat_server() -> JsonSchema:
-    (message,), defs = json_schemas([ServerMessage], _DEFS)
+    (message,), defs = json_schemas([union(select("chat", "out", version=1))], _DEFS)
     return _document("chat.server", "ChatServerMessage", "What a client is sent on /chat/{chatId}.", message, defs)
 
 
 def _joins() -> JsonSchema:
-    (join_request, error, user_id), defs = json_schemas([JoinRequest, Error, Id], _DEFS)
+    rows = [*select("joins", "out", version=1), *select("joins", "in", version=1)]
+    (*sent, claim), defs = json_schemas([row.payload for row in rows], _DEFS)
     own = {
-        "JoinsServerMessage": {"description": "What an agent is sent.", "oneOf": [join_request, error]},
-        "Claim": user_id | {"description": "What an agent sends: the bare `userId`, no JSON.", "examples": [CLAIM]},
+        "JoinsServerMessage": {"description": "What an agent is sent.", "oneOf": sent},
+        "Claim": claim | {"description": "What an agent sends: the bare `userId`, no JSON.", "examples": [CLAIM]},
     }
     either = {"oneOf": [{"$ref": _DEFS.format(name=name)} for name in own]}
     return _document("joins", "JoinsMessage", "What goes either way on /joins.", either, own | defs)

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from schemas.errors import ErrorCode
+from schemas.ids import check_ids
 
 Participant = Literal["User", "Support"]
 
@@ -23,12 +24,12 @@ Id = Annotated[
     Meta(
         min_length=32,
         max_length=32,
-        # Published here; looked at by `schemas.codec`, where an id is not compared with a known one anyway.
+        # Published here; looked at by `check_ids`, where an id is not compared with a known one anyway.
         extra_json_schema={"pattern": "^[0-9a-f]{32}$"},
         description="128 random bits as 32 lower-case hex digits",
     ),
 ]
-# Only its published form has bounds: `null` and `""` are as if it were absent. `schemas.codec` looks at the others.
+# Only its published form has bounds: `null` and `""` are as if it were absent. `check_ids` looks at the others.
 OptionalId = Annotated[
     str,
     Meta(
@@ -70,11 +71,16 @@ HttpCode = Annotated[str, _open(get_args(ProblemCode))]
 
 
 class Args(Struct, rename="camel", omit_defaults=True):
-    """Base of all payloads: camelCase on the wire, optional keys left out rather than sent as null."""
+    """Base of all payloads: camelCase on the wire, optional keys left out rather than sent as null.
+
+    What clients send is made tidy where it is decoded: an empty optional key is as if absent.
+    """
 
 
 class Message(Struct, tag_field="type"):
     """Base of the envelope; `type` is the class name unless said otherwise."""
+
+    args: Args
 
 
 # Client to server, on /chat/{chatId}.
@@ -88,6 +94,11 @@ class UserJoin(Args, tag_field="from", tag="User"):
     support_id: Annotated[OptionalId | None, Meta(description="from an earlier `Joined`; need not be current")] = None
     token: Annotated[str | None, Meta(description="needed in a chat opened by `POST /users`")] = None
 
+    def __post_init__(self) -> None:
+        self.support_id = self.support_id or None
+        self.token = self.token or None
+        check_ids(self.user_id, self.support_id)
+
 
 class SupportJoin(Args, tag_field="from", tag="Support"):
     """The args of a Support's `Join`."""
@@ -96,6 +107,11 @@ class SupportJoin(Args, tag_field="from", tag="Support"):
     username: Annotated[str | None, Meta(description="not looked at: the registered name counts")] = None
     support_user_name: Annotated[Name | None, Meta(description="the agent's name; needed on the first `Join`")] = None
     support_id: Annotated[OptionalId | None, Meta(description="on a re-join: the chat's `supportId`")] = None
+
+    def __post_init__(self) -> None:
+        self.support_id = self.support_id or None
+        self.support_user_name = self.support_user_name or None
+        check_ids(self.user_id, self.support_id)
 
 
 class Join(Message):
@@ -111,6 +127,10 @@ class NewUserMessage(Args, tag_field="from", tag="User", kw_only=True):
     support_id: Annotated[OptionalId | None, Meta(description="absent before an agent came; else the chat's")] = None
     content: Content
 
+    def __post_init__(self) -> None:
+        if self.support_id == "":
+            self.support_id = None
+
 
 class NewSupportMessage(Args, tag_field="from", tag="Support", kw_only=True):
     """The args of a `ChatMessage` as a Support sends it."""
@@ -125,9 +145,6 @@ class NewChatMessage(Message, tag="ChatMessage"):
     """A chat message as a participant writes it: the server stamps it, stores it and sends it to everybody."""
 
     args: Annotated[NewUserMessage | NewSupportMessage, Meta(title="NewChatMessageArgs")]
-
-
-ClientMessage = Join | NewChatMessage
 
 
 # Server to client, on /chat/{chatId}.
@@ -207,9 +224,6 @@ class Error(Message):
     """A frame was refused. The connection stays open unless a close frame follows."""
 
     args: ErrorArgs
-
-
-ServerMessage = Joined | ChatMessage | ChatHistory | ChatExpired | Error
 
 
 # Subscriber to agent on /joins, and the Redis pub/sub channel `Join`.

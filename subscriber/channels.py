@@ -3,11 +3,11 @@
 from litestar_asyncapi import ChannelDefinition, MessageDefinition, OperationDefinition
 from litestar_asyncapi.spec import MessageExample
 
-from live_support.docs_pages.asyncapi import agents_only, close_codes, join_channel, message, server
+from live_support.docs_pages.asyncapi import agents_only, close_codes, join_channel, messages, server
 from schemas.errors import CloseCode
 from schemas.examples import CLAIM
 from schemas.json_schema import json_schemas
-from schemas.messages import Error, Id, JoinRequest
+from schemas.messages import Id
 
 SERVER = "subscriber"
 
@@ -45,7 +45,7 @@ _JOINS = ChannelDefinition(
             + close_codes(
                 code for code in CloseCode if code <= CloseCode.NOT_AUTHENTICATED and code != CloseCode.RATE_LIMITED
             ),
-            messages=[message(JoinRequest), message(Error)],
+            messages=messages("joins", "out"),
         ),
     ],
 )

@@ -10,13 +10,12 @@ from typing import Any, Final
 
 from litestar_asyncapi import ChannelDefinition, MessageDefinition, OperationDefinition
 from litestar_asyncapi.spec import MessageExample, Reference, SecurityScheme, SecuritySchemeType, Server
-from msgspec import Struct
 
 from live_support import subprotocol
 from live_support.chats.keys import JOIN_CHANNEL
 from schemas.errors import CloseCode
 from schemas.examples import MESSAGE_EXAMPLES
-from schemas.messages import JoinRequest
+from schemas.registry import Channel, Direction, MessageType, select
 
 _REDIS: Final = "redis"
 
@@ -76,17 +75,19 @@ def server(key: str) -> list[Reference]:
     return [Reference(ref=f"#/servers/{key}")]
 
 
-def message(struct: type[Struct]) -> MessageDefinition:
-    """Describe a message by its struct: docstring, fields and examples."""
-    name, tag = struct.__name__, struct.__struct_config__.tag
-    on_the_wire = isinstance(tag, str) and struct.__struct_config__.tag_field == "type" and tag != name
+def messages(channel: Channel, direction: Direction) -> list[MessageDefinition]:
+    """Describe the messages of a channel by their structs: docstring, fields and examples."""
+    return [_message(row) for row in select(channel, direction)]
+
+
+def _message(row: MessageType) -> MessageDefinition:
     return MessageDefinition(
-        name=name,
-        title=f"{tag}, as a client sends it" if on_the_wire else name,
-        description=getdoc(struct),
-        payload=struct,
+        name=row.name,
+        title=row.name if row.type in (None, row.name) else f"{row.type}, as a client sends it",
+        description=getdoc(row.payload),
+        payload=row.payload,
         content_type="application/json",
-        examples=[MessageExample(name=name, payload=payload) for name, payload in MESSAGE_EXAMPLES[struct].items()],
+        examples=[MessageExample(name=name, payload=shown) for name, shown in MESSAGE_EXAMPLES[row.payload].items()],
     )
 
 
@@ -97,7 +98,7 @@ def join_channel(operation: OperationDefinition) -> ChannelDefinition:
         key="joinRequests",
         address=JOIN_CHANNEL,
         servers=server(_REDIS),
-        operations=[replace(operation, description=inside, messages=[message(JoinRequest)])],
+        operations=[replace(operation, description=inside, messages=messages("redis", "out"))],
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from msgspec import Struct
 
-from schemas import codec, examples, export, messages
+from schemas import codec, examples, export, messages, registry
 from schemas.errors import ErrorCode, InvalidFrame, UnknownType
 
 SEED = Path(__file__).parent.parent / "seed"
@@ -45,22 +45,24 @@ def component_errors(name: str, value: Any) -> list[str]:
     return [error.message for error in Draft202012Validator(schemas[name]).iter_errors(value)]
 
 
+CLIENT, SERVER = (registry.union(registry.select("chat", direction, version=1)) for direction in ("in", "out"))
+
 # The seed's examples.
 
 SEED_EXAMPLES = {
     "1-registered-user": (examples.REGISTERED_USER, messages.RegisteredUser, None),
-    "2-user-join": (examples.USER_JOIN, messages.ClientMessage, "chat.client"),
-    "2-user-joined": (examples.USER_JOINED, messages.ServerMessage, "chat.server"),
+    "2-user-join": (examples.USER_JOIN, CLIENT, "chat.client"),
+    "2-user-joined": (examples.USER_JOINED, SERVER, "chat.server"),
     "3-join-request": (examples.JOIN_REQUEST, messages.JoinRequest, "joins"),
-    "4-support-join": (examples.SUPPORT_JOIN, messages.ClientMessage, "chat.client"),
-    "4-support-joined": (examples.SUPPORT_JOINED, messages.ServerMessage, "chat.server"),
-    "5-user-message": (examples.USER_MESSAGE, messages.ClientMessage, "chat.client"),
-    "5-user-echo": (examples.USER_ECHO, messages.ServerMessage, "chat.server"),
-    "6-support-message": (examples.SUPPORT_MESSAGE, messages.ClientMessage, "chat.client"),
-    "6-support-echo": (examples.SUPPORT_ECHO, messages.ServerMessage, "chat.server"),
-    "7-user-rejoin": (examples.USER_REJOIN, messages.ClientMessage, "chat.client"),
-    "7-chat-history": (examples.CHAT_HISTORY, messages.ServerMessage, "chat.server"),
-    "8-support-rejoin": (examples.SUPPORT_REJOIN, messages.ClientMessage, "chat.client"),
+    "4-support-join": (examples.SUPPORT_JOIN, CLIENT, "chat.client"),
+    "4-support-joined": (examples.SUPPORT_JOINED, SERVER, "chat.server"),
+    "5-user-message": (examples.USER_MESSAGE, CLIENT, "chat.client"),
+    "5-user-echo": (examples.USER_ECHO, SERVER, "chat.server"),
+    "6-support-message": (examples.SUPPORT_MESSAGE, CLIENT, "chat.client"),
+    "6-support-echo": (examples.SUPPORT_ECHO, SERVER, "chat.server"),
+    "7-user-rejoin": (examples.USER_REJOIN, CLIENT, "chat.client"),
+    "7-chat-history": (examples.CHAT_HISTORY, SERVER, "chat.server"),
+    "8-support-rejoin": (examples.SUPPORT_REJOIN, CLIENT, "chat.client"),
 }
 
 

@@ -73,7 +73,7 @@ DEEP = [
 ]
 
 
-def decoded(frame: str) -> Join | NewChatMessage | None:
+def decoded(frame: str) -> Any:
     """What a frame is decoded to; None if it was refused as it should be."""
     try:
         return decode_client_message(frame.encode(errors="surrogatepass"))
