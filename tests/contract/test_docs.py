@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 import msgspec
+import pytest
 
 from live_support.cli.settings_table import generated
 from live_support.settings import PREFIX, Settings
@@ -70,13 +71,45 @@ def test_every_task_says_what_it_does() -> None:
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    broken = [
-        f"{page.relative_to(ROOT)}: {target}"
-        for page in [*PAGES, ROOT / "CHANGELOG.md"]
-        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text("utf-8"))
-        if not (page.parent / target).exists()
-    ]
+    broken = []
+    for page in [*PAGES, ROOT / "CHANGELOG.md"]:
+        for target in re.findall(r"\]\((?!https?:|mailto:)([^)]+)", prose(page)):
+            name, _, anchor = target.partition("#")
+            path = page.parent / name if name else page
+            if not path.exists() or (anchor and anchor not in anchors(path)):
+                broken.append(f"{page.relative_to(ROOT)}: {target}")
     assert broken == []
+
+
+def prose(page: Path) -> str:
+    """The text of a page without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """What links to the headings of a page end with, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_is_wrapped_as_the_code_is(page: Path) -> None:
+    lines = page.read_text("utf-8").splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.startswith("|")] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_files_that_a_page_names_are_there(page: Path) -> None:
+    named = re.findall(r"`((?:api|clients|docs|live_support|schemas|subscriber|tests)/[\w./-]+)`", prose(page))
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda page: page.stem)
+def test_a_decision_says_when_it_was_made_and_whether_it_stands(page: Path) -> None:
+    number = int(page.stem[:4])
+    assert re.match(
+        rf"# {number}\. .+\n\n\*(Accepted|Rejected|Superseded), 20\d\d-\d\d-\d\d\.", page.read_text("utf-8")
+    )
 
 
 def test_every_event_of_the_logs_is_documented() -> None:
@@ -92,9 +125,7 @@ def test_every_event_of_the_logs_is_documented() -> None:
 
 
 def test_a_scenario_is_run_by_its_name_in_the_results() -> None:
-    results = (
-        (ROOT / "docs" / "reliability.md").read_text("utf-8").partition("\n## Results\n")[2].partition("\n### ")[0]
-    )
+    results = (ROOT / "docs" / "reliability-results.md").read_text("utf-8").partition("\n## ")[0]
     names = re.findall(r"^\| (F\d+[a-z]?) \|", results, re.MULTILINE)
     assert len(names) > 20
     sources = "".join(path.read_text("utf-8") for path in (ROOT / "tests" / "faults").glob("test_*.py"))
