@@ -12,6 +12,7 @@ from live_support.cli.settings_table import generated
 from live_support.settings import PREFIX, Settings
 from schemas.errors import CloseCode, ErrorCode
 from schemas.registry import MESSAGES
+from tests.contract.test_layers import MAY_IMPORT
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -110,6 +111,25 @@ def test_a_decision_says_when_it_was_made_and_whether_it_stands(page: Path) -> N
     assert re.match(
         rf"# {number}\. .+\n\n\*(Accepted|Rejected|Superseded), 20\d\d-\d\d-\d\d\.", page.read_text("utf-8")
     )
+
+
+ARROW = re.compile(r"^ *(.+?) (?:--> |-- .* --> )(.+)$", re.MULTILINE)
+
+
+def test_the_picture_of_the_packages_has_the_arrows_of_the_table() -> None:
+    """Those to `schemas` and to the root modules are drawn once, for all of the library."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8").partition("\n## Packages\n")[2]
+    names = {package.removeprefix("live_support."): package for package in MAY_IMPORT} | {"root": "live_support"}
+    names["live_support"] = "live_support.*"
+
+    def ends(side: str) -> list[str]:
+        return [names[re.sub(r"\[.*\]", "", name).strip()] for name in side.split("&")]
+
+    arrows = ARROW.findall(text.partition("```mermaid\n")[2].partition("```")[0])
+    drawn = {(one, other) for left, right in arrows for one in ends(left) for other in ends(right)}
+    assert drawn == {
+        (package, other) for package, others in MAY_IMPORT.items() for other in others - {"live_support", "schemas"}
+    } | {("live_support.*", "schemas")}
 
 
 def test_every_event_of_the_logs_is_documented() -> None:
