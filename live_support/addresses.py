@@ -27,11 +27,11 @@ class ConnectionLimiter:
     its address has no place left, and for all from time to time.
 
     Args:
-        most: connections of one address; None counts nothing.
+        limit: of the connections of one address; None counts nothing.
     """
 
-    def __init__(self, most: int | None) -> None:
-        self._most = most
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
         self._open: dict[str, set[BaseTransport]] = {}
         self._until_purge = _PURGE_AFTER
 
@@ -40,15 +40,15 @@ class ConnectionLimiter:
         """How many connections are remembered, some of which may have gone."""
         return sum(map(len, self._open.values()))
 
-    def enter(self, address: str, transport: BaseTransport) -> bool:
+    def acquire(self, address: str, transport: BaseTransport) -> bool:
         """Count a connection to an address; return whether there was a place."""
-        if self._most is None:
+        if self._limit is None:
             return True
         key = network(address)
         own = self._open.setdefault(key, set())
-        if len(own) >= self._most:
+        if len(own) >= self._limit:
             own = self._open[key] = _still_open(own)
-        if len(own) >= self._most:
+        if len(own) >= self._limit:
             return False
         own.add(transport)
         self._until_purge -= 1
@@ -56,7 +56,7 @@ class ConnectionLimiter:
             self._purge()
         return True
 
-    def leave(self, address: str, transport: BaseTransport) -> None:
+    def release(self, address: str, transport: BaseTransport) -> None:
         """Forget a connection, if it was counted to this address."""
         key = network(address)
         own = self._open.get(key)

@@ -1,7 +1,28 @@
-"""Rates: the bucket of one connection, and those of client addresses in this process."""
+"""Rates: how they are written, the bucket of one connection, and those of client addresses in this process."""
+
+import re
+from typing import ClassVar
 
 from live_support.addresses import network
-from live_support.settings import Rate
+
+
+class Rate:
+    """So many per period, as in "20/second": a bucket of `count`, refilled evenly over the period."""
+
+    _PERIODS: ClassVar = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
+    _FORM: ClassVar = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour)")
+
+    def __init__(self, text: str) -> None:
+        match = self._FORM.fullmatch(text)
+        if match is None:
+            raise ValueError('Expected "n/second", "n/minute" or "n/hour"')
+        self.count = int(match[1])
+        self.interval_seconds = self._PERIODS[match[2]] / self.count
+        """How long one unit takes to come back."""
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
 
 
 class Bucket:
@@ -35,12 +56,12 @@ class Buckets:
 
     Args:
         rate: of one address.
-        most: addresses that are remembered; beyond, those whose bucket is full again are forgotten, then the oldest.
+        max_addresses: that are remembered; beyond, those whose bucket is full again are forgotten, then the oldest.
     """
 
-    def __init__(self, rate: Rate, most: int = 10_000) -> None:
+    def __init__(self, rate: Rate, max_addresses: int = 10_000) -> None:
         self._rate = rate
-        self._most = most
+        self._max_addresses = max_addresses
         self._buckets: dict[str, Bucket] = {}
 
     def __len__(self) -> int:
@@ -51,7 +72,7 @@ class Buckets:
         key = network(address)
         bucket = self._buckets.get(key)
         if bucket is None:
-            if len(self._buckets) >= self._most:
+            if len(self._buckets) >= self._max_addresses:
                 self._forget(now)
             bucket = self._buckets[key] = Bucket(self._rate)
         return bucket.take(now)
@@ -59,4 +80,4 @@ class Buckets:
     def _forget(self, now: float) -> None:
         left = [(key, bucket) for key, bucket in self._buckets.items() if not bucket.is_full(now)]
         # A tenth is free then, so that this is not done for each new address.
-        self._buckets = dict(left[-(self._most * 9 // 10) :])
+        self._buckets = dict(left[-(self._max_addresses * 9 // 10) :])

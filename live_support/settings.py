@@ -1,20 +1,20 @@
-"""Settings and limits: one frozen struct, read once from the environment (PROTOCOL section 8)."""
+"""Settings: one frozen struct, read once from the environment (PROTOCOL section 8)."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address, ip_network
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field, inspect
 
+from live_support.environment import PREFIX, explain, given_settings, read_values, shown, split_list
+from live_support.limits import Limits
+from live_support.rate import Rate
 from live_support.web_address import parse_origin
 
-PREFIX = "LIVE_SUPPORT_"
 DEFAULT_URL = "redis://localhost:6379"
 """Where an app looks for Redis that was built without a `REDIS_URL`; the commands insist on one."""
-TEST_PREFIX = "LIVE_SUPPORT_TEST_"
 
 # The descriptions are what a wrong value is told to be.
 Seconds = Annotated[float, Meta(ge=0.01, le=86_400, description="a number of seconds from 0.01 to 86400")]
@@ -27,25 +27,6 @@ KeyPrefix = Annotated[
 
 class SettingsError(ValueError):
     """Raised when a setting is wrong; the text is one line that names the variable."""
-
-
-class Rate:
-    """So many per period, as in "20/second": a bucket of `count`, refilled evenly over the period."""
-
-    _PERIODS: ClassVar = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
-    _FORM: ClassVar = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour)")
-
-    def __init__(self, text: str) -> None:
-        match = self._FORM.fullmatch(text)
-        if match is None:
-            raise ValueError('Expected "n/second", "n/minute" or "n/hour"')
-        self.count = int(match[1])
-        self.interval_seconds = self._PERIODS[match[2]] / self.count
-        """How long one unit takes to come back."""
-        self._text = text
-
-    def __repr__(self) -> str:
-        return self._text
 
 
 class Network(str):
@@ -77,69 +58,6 @@ class Secret(str):
 
     def __repr__(self) -> str:
         return "'***'"
-
-
-class Limits(Struct, frozen=True, kw_only=True):
-    """Bounds that are no settings: nobody needs to change them to run the system, tests do."""
-
-    frame_bytes: int = 64 * 1024
-    """An incoming WebSocket message larger than this closes with 1009."""
-    head_bytes: int = 16 * 1024
-    """A request whose line and headers are larger is refused."""
-    head_seconds: float = 5
-    """A request's head must be there so long after the connection, or after the last answer."""
-    body_bytes: int = 16 * 1024
-    """A request with a larger body is refused."""
-    body_seconds: float = 10
-    """A request's body must be there so long after its head."""
-    pipelined_requests: int = 8
-    """Requests of one connection that wait for the answer to an earlier one."""
-    read_seconds: float = 20
-    """An HTTP peer that does not go on reading an answer for so long is cut off."""
-    linger_seconds: float = 5
-    """An HTTP peer that does not read the end of an answer for so long after it is cut off."""
-    connections_per_address: int = 100
-    """The default of `CONNECTIONS_PER_ADDRESS` where it applies."""
-    first_frame_seconds: float = 10
-    """A chat connection that has not joined by then is closed."""
-    malformed_in_a_row: int = 3
-    """So many malformed frames one after the other close the connection."""
-    connections_per_participant: int = 5
-    """Tabs of one participant in one chat; the oldest makes room."""
-    replaced_connections: int = 1000
-    """So many in one chat; then no more is let in until one leaves. Each is an entry of the chat's log."""
-    outbox_frames: int = 256
-    """Frames waiting for one connection; more means a slow consumer."""
-    outbox_bytes: int = 1024 * 1024
-    """Bytes waiting for one connection; a single larger frame still passes."""
-    send_buffer_bytes: int = 128 * 1024
-    """What the kernel holds for a peer (Linux doubles it): at a round trip of 0.1 s some 1..2 MB/s."""
-    send_seconds: float = 5
-    """A peer that takes nothing for so long is cut off."""
-    send_bytes_per_second: int = 32 * 1024
-    """How fast a peer must take a large frame; a history has that much more time."""
-    close_seconds: float = 8
-    """A peer that has not completed the closing handshake by then is cut off."""
-    unanswered: int = 32
-    """Frames of one connection that are worked on at a time; more wait, and reading pauses. A chat keeps the numbers
-    of as many messages of a connection, to know those that are sent to Redis again."""
-    fragments: int = 64
-    """Fragments of one message; more close with 1008."""
-    control_frames_per_second: int = 20
-    """Pings and pongs of one connection; more close with 1008."""
-    store_seconds: float = 4
-    """A write that Redis has not confirmed by then is answered with `unavailable`."""
-    redis_commands: int = 20_000
-    """Commands of one process that wait for Redis; more are refused with `unavailable`."""
-    waiting_users: int = 10_000
-    """Users in the queue at the most."""
-    stop_notice_seconds: float = 0.5
-    """So long a stopping service only says so on `/health`: time for a proxy that looks often to send new clients
-    elsewhere. Longer helps no one: new sockets are refused with 503, and a proxy tries the next process."""
-    leave_seconds: float = 2
-    """A peer that has not left so long after 1012 is cut off: it does not read."""
-    drain_seconds: float = 8
-    """How long a stopping service waits for its clients in all. It ends within 10 s, whatever they do."""
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -219,7 +137,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def hosts(self) -> tuple[str, ...]:
         """The addresses of `HOST`, each once."""
-        return tuple(dict.fromkeys(_parts(self.host)))
+        return tuple(dict.fromkeys(split_list(self.host)))
 
     @property
     def on_loopback(self) -> bool:
@@ -227,7 +145,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return all(map(_is_loopback, self.hosts))
 
     @property
-    def most_per_address(self) -> int | None:
+    def max_per_address(self) -> int | None:
         """How many connections one client address may have; None for any number.
 
         On loopback all clients have the same address, unless a proxy tells theirs.
@@ -264,22 +182,21 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             SettingsError: a value is wrong, a variable with our prefix is unknown, or anybody on other machines
                 could be an agent.
         """
-        given = {
-            name.removeprefix(PREFIX).upper(): value.strip()
-            for name, value in env.items()
-            if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and value.strip()
-        }
-        given = {name: value for name, value in given.items() if not _is_service_link(name, value)}
+        given = given_settings(env)
         kinds = {each.encode_name: each.type for each in inspect.type_info(cls).fields}  # type: ignore[attr-defined]
         try:
-            settings = msgspec.convert(_read(given, kinds), cls, strict=False, dec_hook=_decode)
+            settings = msgspec.convert(read_values(given, kinds), cls, strict=False, dec_hook=_decode)
         except msgspec.ValidationError as error:
-            raise SettingsError(_explain(str(error), given, kinds)) from None
+            raise SettingsError(explain(str(error), given, kinds)) from None
         _check_hosts(settings)
         if settings.redis_url is not None:
             _check_redis_url(settings.redis_url)
         _check_agents(settings)
         return settings
+
+
+def _decode(kind: Callable[[str], Any], value: str) -> Any:
+    return kind(value)
 
 
 def _ms(seconds: float) -> int:
@@ -329,7 +246,7 @@ def _check_hosts(settings: Settings) -> None:
     for host in settings.hosts:
         if not _HOST.fullmatch(host) and not _is_address(host):
             hint = "; all addresses of this machine are ::, or 0.0.0.0 for IPv4 alone" if host == "*" else ""
-            raise SettingsError(f"{PREFIX}HOST: expected addresses or names of hosts, not {_shown(host)}{hint}")
+            raise SettingsError(f"{PREFIX}HOST: expected addresses or names of hosts, not {shown(host)}{hint}")
 
 
 # Without a port or brackets; what looks like a number is an address, or none.
@@ -346,99 +263,3 @@ def _is_address(text: str) -> bool:
 
 def _is_loopback(host: str) -> bool:
     return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
-
-
-# What Kubernetes gives every container for each Service whose name begins as ours: for `live-support`, and with more
-# in front for such as `live-support-chat`. The values tell these from a mistyped setting.
-_LINK_URL = r"(tcp|udp|sctp)://[0-9a-fA-F.:\[\]]+"
-_SERVICE_LINKS = [
-    (re.compile(name), re.compile(value, re.IGNORECASE))
-    for name, value in {
-        r"(.+_)?SERVICE_HOST": r"[0-9a-f.:]+",
-        r"(.+_)?SERVICE_PORT(_[A-Z0-9_]+)?": r"[0-9]+",
-        r"(.+_)?PORT(_[0-9]+_(TCP|UDP|SCTP))?": _LINK_URL,
-        r"(.+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_PROTO": r"tcp|udp|sctp",
-        r"(.+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_PORT": r"[0-9]+",
-        r"(.+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_ADDR": r"[0-9a-f.:]+",
-    }.items()
-]
-
-
-def _is_service_link(name: str, value: str) -> bool:
-    return any(names.fullmatch(name) and values.fullmatch(value) for names, values in _SERVICE_LINKS)
-
-
-_LISTS = frozenset({"ALLOWED_ORIGINS", "TRUSTED_PROXIES"})
-_FRACTION = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)")
-
-
-def _read(given: Mapping[str, str], kinds: Mapping[str, inspect.Type]) -> dict[str, Any]:
-    """Split lists, and read numbers as people write them: msgspec takes those of JSON."""
-
-    def read(name: str, text: str) -> object:
-        if name in _LISTS:
-            return _parts(text)
-        if _FRACTION.fullmatch(text) and name in kinds and isinstance(_plain(kinds[name]), inspect.FloatType):
-            return float(text)
-        return text
-
-    return {name: read(name, text) for name, text in given.items()}
-
-
-def _parts(text: str) -> list[str]:
-    # A page's address ends with a slash, its origin does not.
-    return [part.strip().rstrip("/") for part in text.split(",") if part.strip()]
-
-
-def _decode(kind: Callable[[str], Any], value: str) -> Any:
-    return kind(value)
-
-
-def _explain(error: str, given: Mapping[str, str], kinds: Mapping[str, inspect.Type]) -> str:
-    reason, _, path = error.partition(" - at `$.")
-    if path:
-        name = path.rstrip("`").partition("[")[0]
-        expected = _expected(kinds[name])
-        return f"{PREFIX}{name}: " + (f"expected {expected}, not {_shown(given[name])}" if expected else reason)
-    unknown = re.search(r"unknown field `(.*)`", reason)
-    if not unknown:
-        return reason
-    return f"{PREFIX}{unknown[1]}: unknown setting{did_you_mean(unknown[1], kinds, PREFIX)}"
-
-
-def did_you_mean(name: str, names: Iterable[str], prefix: str = "") -> str:
-    """Ask whether a similar name was meant; empty if there is none."""
-    similar = get_close_matches(name, [each for each in names if each != "limits"], 1)
-    return f"; did you mean {prefix}{similar[0]}?" if similar else ""
-
-
-def _plain(kind: inspect.Type) -> inspect.Type:
-    """The type itself of a setting that may be absent, is a list, or is described."""
-    match kind:
-        case inspect.UnionType(types=types):
-            return _plain(next(each for each in types if not isinstance(each, inspect.NoneType)))
-        case inspect.VarTupleType(item_type=item):
-            return _plain(item)
-        case inspect.Metadata(type=described):
-            return _plain(described)
-    return kind
-
-
-def _expected(kind: inspect.Type) -> str | None:
-    """Say in an operator's words what a value is to be; None where the type says so itself."""
-    match kind:
-        case inspect.UnionType(types=types):
-            return _expected(next(each for each in types if not isinstance(each, inspect.NoneType)))
-        case inspect.VarTupleType(item_type=item):
-            return _expected(item)
-        case inspect.Metadata(extra_json_schema={"description": str(description)}):
-            return description
-        case inspect.LiteralType(values=values):
-            return f"one of {', '.join(map(str, values))}"
-        case inspect.BoolType():
-            return "true or false"
-    return None
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:37]}...")

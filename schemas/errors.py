@@ -105,6 +105,8 @@ class ChatError(Exception):
     """Base of what a client is told by an `Error` message."""
 
     code: ClassVar[ErrorCode]
+    status: ClassVar[int] = 400
+    """With which an HTTP route answers."""
 
     def __init__(self, message: str, *, close: CloseCode | None = None, retry_after_ms: int | None = None) -> None:
         super().__init__(message)
@@ -147,6 +149,7 @@ class Forbidden(ChatError):
     """Raised when the ids or the participant are not the connection's own."""
 
     code = "forbidden"
+    status = 403
 
 
 class AlreadyClaimed(ChatError):
@@ -165,6 +168,7 @@ class RateLimited(ChatError):
     """Raised when a connection sends more than it may, or a chat is joined too often."""
 
     code = "rate_limited"
+    status = 429
 
 
 class TooLarge(ChatError):
@@ -183,6 +187,7 @@ class Unavailable(ChatError):
     """Raised when Redis does not answer in time, or the queue is full."""
 
     code = "unavailable"
+    status = 503
 
 
 class ChatGone(Exception):

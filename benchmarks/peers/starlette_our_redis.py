@@ -17,9 +17,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from live_support.chats.keys import Keys
 from live_support.chats.probe import Probe
 from live_support.chats.store import ChatStore, Writer, outcome
+from live_support.limits import Limits
 from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
-from live_support.settings import Limits, Settings
+from live_support.settings import Settings
 from schemas.codec import decode_client_message, encode, frame_of
 from schemas.messages import (
     Join,

@@ -13,8 +13,9 @@ from litestar.connection import ASGIConnection
 
 from live_support import subprotocol
 from live_support.agents.keys import Key, load_keys
+from live_support.environment import PREFIX
 from live_support.refusal_log import Refusal, refused
-from live_support.settings import PREFIX, Settings, SettingsError
+from live_support.settings import Settings, SettingsError
 from schemas.errors import CloseCode, InvalidContent, NotAuthenticated
 from schemas.text import clean_name
 

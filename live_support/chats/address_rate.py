@@ -3,8 +3,8 @@
 from live_support.addresses import network
 from live_support.chats.keys import Keys
 from live_support.chats.scripts import load_script
+from live_support.rate import Rate
 from live_support.redis.client import RedisClient
-from live_support.settings import Rate
 
 
 class AddressRate:

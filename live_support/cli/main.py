@@ -15,10 +15,11 @@ from live_support.cli.lifeline import end_with_stdin
 from live_support.cli.process import complain, handle_signals, open_standard_streams, say
 from live_support.cli.settings_table import settings_table
 from live_support.cli.up import service_ports, up
-from live_support.settings import PREFIX, Settings, SettingsError, did_you_mean
+from live_support.environment import PREFIX, did_you_mean
+from live_support.settings import Settings, SettingsError
 
-MOST_WORKERS = 64
-MOST_MINUTES = 525_600
+MAX_WORKERS = 64
+MAX_MINUTES = 525_600
 """A year, for a token."""
 
 SERVICES = {
@@ -112,14 +113,14 @@ def _token(options: argparse.Namespace, settings: Settings) -> str:
 
 
 def _workers(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_WORKERS):
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to {MOST_WORKERS}, not {text!r}")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_WORKERS):
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to {MAX_WORKERS}, not {text!r}")
     return int(text)
 
 
 def _minutes(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_MINUTES):
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to {MOST_MINUTES}, not {text!r}")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_MINUTES):
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to {MAX_MINUTES}, not {text!r}")
     return int(text)
 
 

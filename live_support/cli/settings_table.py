@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from live_support.settings import PREFIX, Settings
+from live_support.environment import PREFIX
+from live_support.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 

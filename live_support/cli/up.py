@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from live_support.cli.process import complain, handle_signals, say
+from live_support.environment import PREFIX
 from live_support.service.sockets import PortRefused, open_sockets
-from live_support.settings import PREFIX, Settings
+from live_support.settings import Settings
 
 READY_SECONDS = 30
 START_SECONDS = 2

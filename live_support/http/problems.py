@@ -16,14 +16,13 @@ from litestar.plugins.problem_details import (
     ProblemDetailsPlugin,
 )
 
-from schemas.errors import ChatError, InvalidContent, InvalidFrame, RateLimited, TooLarge, Unavailable
+from schemas.errors import ChatError, Unavailable
 from schemas.messages import Problem, ProblemCode
 
 MEDIA_TYPE: Final = "application/problem+json"
 
 log = structlog.get_logger()
 
-_STATUS = {InvalidContent: 400, InvalidFrame: 400, TooLarge: 400, RateLimited: 429, Unavailable: 503}
 _RETRY_AFTER = (429, 503)
 RETRY_MS: Final = 1000
 """How long to wait where nothing is known of how long it will take."""
@@ -81,7 +80,7 @@ def problems_plugin() -> ProblemDetailsPlugin:
 
 
 def _refused(error: ChatError) -> ProblemDetailsException:
-    status = _STATUS[type(error)]
+    status = error.status
     headers = {"Cache-Control": "no-store"}
     extra: dict[str, Any] = {"code": error.code}
     if status in _RETRY_AFTER:

@@ -29,9 +29,10 @@ from live_support.http.head import (
 )
 from live_support.http.origin import OriginGuard
 from live_support.http.problems import MEDIA_TYPE, problem_body, retry_after
-from live_support.rate import Buckets
+from live_support.limits import Limits
+from live_support.rate import Buckets, Rate
 from live_support.refusal_log import Refusal, refused
-from live_support.settings import Limits, Rate, Settings
+from live_support.settings import Settings
 
 _RETRY_MS = 5000
 # Who comes when all places are taken is told so; beyond so many more, not even that.
@@ -78,7 +79,7 @@ def http_protocol(settings: Settings) -> type[HttpToolsProtocol]:
         limits = settings.limits
         keep_alive_seconds = settings.keep_alive_seconds
         most = settings.max_connections
-        census = ConnectionLimiter(settings.most_per_address)
+        census = ConnectionLimiter(settings.max_per_address)
         handshakes = _handshakes(settings)
         proxies = ProxyHeadersMiddleware(cast(Any, None), list(settings.trusted_proxies)).trusted_hosts
         cors = Cors(OriginGuard(settings).allows)
@@ -88,7 +89,7 @@ def http_protocol(settings: Settings) -> type[HttpToolsProtocol]:
 
 def _handshakes(settings: Settings) -> Buckets | None:
     # Where all clients seem to have one address, that address has any number.
-    if settings.handshake_rate is None and settings.most_per_address is None:
+    if settings.handshake_rate is None and settings.max_per_address is None:
         return None
     return Buckets(settings.handshake_rate or _HANDSHAKES)
 
@@ -159,9 +160,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _count_to(self, address: str) -> Fault | None:
         if self._address is not None:
-            self.census.leave(self._address, self.transport)
+            self.census.release(self._address, self.transport)
             self._address = None
-        if not self.census.enter(address, self.transport):
+        if not self.census.acquire(address, self.transport):
             return _FULL_OF_ADDRESS
         self._address = address
         return None
@@ -172,7 +173,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._expect_nothing()
         self.resume_writing()
         if self._address is not None:
-            self.census.leave(self._address, self.transport)
+            self.census.release(self._address, self.transport)
 
     def shutdown(self) -> None:
         super().shutdown()

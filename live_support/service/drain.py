@@ -14,7 +14,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from live_support.http.handshake import refuse
-from live_support.settings import Limits
+from live_support.limits import Limits
 from live_support.websocket.connections import Connections
 from schemas.errors import CloseCode, Unavailable
 

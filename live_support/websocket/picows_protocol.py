@@ -23,7 +23,7 @@ from uvicorn.server import ServerState
 from websockets.frames import CloseCode
 from websockets.http11 import Request
 
-from live_support.settings import Limits
+from live_support.limits import Limits
 from live_support.timing_wheel import NEVER
 from live_support.websocket.transport import DIRECT, Receiver
 from live_support.websocket.uvicorn_protocol import WebSocketProtocol, cut

@@ -19,8 +19,8 @@ from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 
 from live_support.http.problems import MEDIA_TYPE, RETRY_MS, problem_body, retry_after
-from live_support.rate import Bucket
-from live_support.settings import Limits, Rate
+from live_support.limits import Limits
+from live_support.rate import Bucket, Rate
 
 ABORT = "live_support.abort"
 """The scope extension with which the application cuts off a peer that does not read."""

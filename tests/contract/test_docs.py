@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from live_support.cli.settings_table import generated
-from live_support.settings import PREFIX, Settings
+from live_support.environment import PREFIX
+from live_support.settings import Settings
 from schemas.errors import CloseCode, ErrorCode
 from schemas.registry import MESSAGES
 from tests.contract.test_layers import MAY_IMPORT

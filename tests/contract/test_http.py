@@ -10,7 +10,8 @@ from litestar import Litestar, get
 
 import api.app
 from live_support.http.problems import problems_plugin
-from live_support.settings import Limits, Rate
+from live_support.limits import Limits
+from live_support.rate import Rate
 from schemas import export
 from tests.helpers.services import UNIT, Service, http, make_settings, serve
 

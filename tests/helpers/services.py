@@ -13,8 +13,10 @@ import httpx
 import msgspec
 from litestar import Litestar
 
+from live_support.limits import Limits
+from live_support.rate import Rate
 from live_support.service.app import Server
-from live_support.settings import Limits, Rate, Settings
+from live_support.settings import Settings
 
 UNIT = float(os.environ.get("LIVE_SUPPORT_TEST_UNIT_MS", "100")) / 1000
 """The tests' unit of time in seconds: every short setting is some of these. A slow machine wants a larger one."""

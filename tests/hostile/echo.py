@@ -10,9 +10,10 @@ import msgspec
 from litestar import Litestar, WebSocket, get, websocket
 from litestar.datastructures import State
 
+from live_support.rate import Rate
 from live_support.service.app import Server
 from live_support.service.drain import Drain
-from live_support.settings import Rate, Settings
+from live_support.settings import Settings
 from live_support.websocket.connection import Connection
 from live_support.websocket.handler import Handler
 from schemas.codec import error_frame

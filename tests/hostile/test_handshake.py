@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from live_support.settings import Network, Rate
+from live_support.rate import Rate
+from live_support.settings import Network
 from tests.helpers.services import DEADLINE, Service, eventually, http
 from tests.helpers.wire import User
 

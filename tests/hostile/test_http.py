@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from live_support.settings import Limits, Network
+from live_support.limits import Limits
+from live_support.settings import Network
 from tests.helpers.services import DEADLINE, UNIT, Service, eventually, http
 from tests.helpers.wire import say, talk_in
 

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from live_support.settings import Limits
+from live_support.limits import Limits
 from tests.helpers.services import replace, serve
 from tests.helpers.wire import Socket
 from tests.hostile import echo

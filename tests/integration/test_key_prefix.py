@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 import api.app
 import subscriber.app
-from live_support.settings import Rate
+from live_support.rate import Rate
 from live_support_client import ChatClient, ChatGone, JoinsClient, NotWaiting, Options, RateLimited
 from tests.helpers.sdk import Agent, hear, hear_said, is_shown, request_of, user_chat, waiting_user
 from tests.helpers.services import DEADLINE, make_settings, serve

@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 import live_support.redis.connector
 import live_support.redis.hub
 import live_support.redis.supervisor
+from live_support.limits import Limits
 from live_support.redis.hub import Hub
-from live_support.settings import Limits, Settings
+from live_support.settings import Settings
 from schemas.errors import Unavailable
 from tests.helpers.keys import make_redis
 from tests.helpers.proxy import RedisProxy, Words, answered_with

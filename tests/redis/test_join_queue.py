@@ -8,8 +8,9 @@ from redis.asyncio import Redis
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
 from live_support.chats.sweeper import Sweeper
+from live_support.limits import Limits
 from live_support.redis.client import RedisClient
-from live_support.settings import Limits, Settings
+from live_support.settings import Settings
 from schemas.errors import AlreadyClaimed, NotWaiting, Unavailable
 from tests.helpers.chats import Chat
 from tests.helpers.keys import KEYS

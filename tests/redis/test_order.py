@@ -14,8 +14,10 @@ import live_support.redis.supervisor
 from live_support.chats.address_rate import AddressRate
 from live_support.chats.join_queue import JoinQueue, Presence
 from live_support.chats.store import ChatStore, outcome
+from live_support.limits import Limits
+from live_support.rate import Rate
 from live_support.redis.client import RedisClient
-from live_support.settings import Limits, Rate, Settings
+from live_support.settings import Settings
 from schemas.errors import Unavailable
 from tests.helpers.chats import Chat, hex_id
 from tests.helpers.keys import KEYS, make_redis

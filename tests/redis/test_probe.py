@@ -17,9 +17,10 @@ import api.app
 import subscriber.app
 from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
+from live_support.limits import Limits
 from live_support.redis.client import RedisClient
 from live_support.redis.errors import explain
-from live_support.settings import Limits, Settings
+from live_support.settings import Settings
 from schemas.errors import Unavailable
 from tests.helpers.chats import Chat
 from tests.helpers.keys import make_redis

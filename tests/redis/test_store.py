@@ -12,9 +12,11 @@ from redis.asyncio import Redis as Client
 
 from live_support.chats.keys import said_field
 from live_support.chats.store import _JOINS_AT_ONCE, ChatStore
+from live_support.limits import Limits
+from live_support.rate import Rate
 from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
-from live_support.settings import Limits, Rate, Settings
+from live_support.settings import Settings
 from schemas.codec import encode
 from schemas.entry import Entry
 from schemas.errors import (

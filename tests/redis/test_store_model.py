@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from live_support.chats.keys import ChatKeys
 from live_support.chats.store import Snapshot
-from live_support.settings import Limits
+from live_support.limits import Limits
 from schemas.codec import encode
 from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, Forbidden, InvalidFrame, Unavailable
 from schemas.messages import Participant, StoredMessage

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from live_support.settings import Rate
+from live_support.rate import Rate
 from live_support_client import (
     AlreadyClaimed,
     ChatClient,

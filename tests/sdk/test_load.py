@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from live_support.settings import PREFIX, Rate
+from live_support.environment import PREFIX
+from live_support.rate import Rate
 from live_support_client import ChatClient, ChatMessage, Options
 from load_generator.agents import Agents
 from load_generator.conversation import Conversation

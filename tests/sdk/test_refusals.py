@@ -8,7 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from api.app import create_app
-from live_support.settings import Limits, Rate, Settings
+from live_support.limits import Limits
+from live_support.rate import Rate
+from live_support.settings import Settings
 from live_support_client import (
     ChatClient,
     ChatFull,

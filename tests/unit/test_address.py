@@ -42,27 +42,27 @@ def test_an_ipv6_host_counts_with_its_network(address: str, expected: str) -> No
 def test_an_address_has_so_many_places() -> None:
     census = ConnectionLimiter(2)
     one, two, three = Transport(), Transport(), Transport()
-    assert [census.enter("192.0.2.1", transport) for transport in (one, two, three)] == [True, True, False]
-    assert census.enter("192.0.2.2", three)
-    census.leave("192.0.2.1", one)
-    census.leave("192.0.2.1", one)
-    census.leave("192.0.2.3", one)
-    assert census.enter("192.0.2.1", one)
-    assert not census.enter("192.0.2.1", Transport())
+    assert [census.acquire("192.0.2.1", transport) for transport in (one, two, three)] == [True, True, False]
+    assert census.acquire("192.0.2.2", three)
+    census.release("192.0.2.1", one)
+    census.release("192.0.2.1", one)
+    census.release("192.0.2.3", one)
+    assert census.acquire("192.0.2.1", one)
+    assert not census.acquire("192.0.2.1", Transport())
 
 
 def test_who_has_gone_without_saying_so_makes_room() -> None:
     census = ConnectionLimiter(1)
     one = Transport()
-    assert census.enter("192.0.2.1", one)
-    assert not census.enter("192.0.2.1", Transport())
+    assert census.acquire("192.0.2.1", one)
+    assert not census.acquire("192.0.2.1", Transport())
     one.close()
-    assert census.enter("192.0.2.1", Transport())
+    assert census.acquire("192.0.2.1", Transport())
 
 
 def test_without_a_bound_nothing_is_counted() -> None:
     census = ConnectionLimiter(None)
-    assert all(census.enter("192.0.2.1", Transport()) for _ in range(1000))
+    assert all(census.acquire("192.0.2.1", Transport()) for _ in range(1000))
     assert census.known == 0
 
 
@@ -70,7 +70,7 @@ def test_what_is_gone_is_forgotten_in_time() -> None:
     census = ConnectionLimiter(1)
     for number in range(100_000):
         transport = Transport()
-        assert census.enter(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", transport)
+        assert census.acquire(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", transport)
         if number >= 10:
             transport.close()
     assert census.known < 3000

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from live_support.agents.auth import AgentAuth
 from live_support.agents.keys import load_keys, load_public_keys
 from live_support.agents.secret import UnusableKey, load
-from live_support.settings import PREFIX, Secret, Settings, SettingsError
+from live_support.environment import PREFIX
+from live_support.settings import Secret, Settings, SettingsError
 from schemas.errors import NotAuthenticated
 from tests.helpers.provider import ALGORITHMS, ED25519, P256, PRIVATE, RSA, jwk, jwks, pem, public
 from tests.helpers.tokens import SECRET, make_token

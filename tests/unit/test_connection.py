@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from litestar import WebSocket
 
-from live_support.settings import Limits, Rate, Settings
+from live_support.limits import Limits
+from live_support.rate import Rate
+from live_support.settings import Settings
 from live_support.timing_wheel import NEVER
 from live_support.websocket.connection import Connection
 from live_support.websocket.connections import TICK_SECONDS, Connections

@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 from uvicorn.server import ServerState
 
-from live_support.settings import Limits
+from live_support.limits import Limits
 from live_support.timing_wheel import NEVER
 from live_support.websocket.picows_protocol import DirectTransport
 from live_support.websocket.transport import Receiver

@@ -1,11 +1,13 @@
 """Close codes and errors: the numbers and names that clients depend on."""
 
+import json
 import re
 from typing import get_args
 
 import pytest
 
 import schemas.errors
+from live_support.http.problems import problem_of
 from schemas.errors import ChatError, CloseCode, ErrorCode
 
 REASON_BYTES = 123
@@ -55,3 +57,10 @@ def test_every_code_of_the_wire_has_an_error() -> None:
 def test_the_modules_table_is_complete() -> None:
     table = re.findall(r"── (\w+) +(\w+)", schemas.errors.__doc__ or "")
     assert table == [(error.__name__, error.code) for error in ERRORS]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
+def test_each_error_can_be_answered_by_an_http_route(error: type[ChatError]) -> None:
+    status, _, body = problem_of(error("No."))
+    assert status == error.status
+    assert json.loads(body)["code"] == error.code

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from live_support.rate import Bucket, Buckets
-from live_support.settings import Rate
+from live_support.rate import Bucket, Buckets, Rate
 
 PERIODS = {"second": 1, "minute": 60, "hour": 3600}
 STEPS = 4
@@ -81,7 +80,7 @@ def test_each_address_has_a_bucket() -> None:
 
 
 def test_buckets_that_are_full_again_are_forgotten_first() -> None:
-    buckets = Buckets(Rate("1/minute"), most=100)
+    buckets = Buckets(Rate("1/minute"), max_addresses=100)
     for number in range(50):
         buckets.take(f"192.0.2.{number}", 0)
     for number in range(50, 150):
@@ -92,7 +91,7 @@ def test_buckets_that_are_full_again_are_forgotten_first() -> None:
 
 
 def test_many_addresses_at_once_make_no_more_buckets_than_allowed() -> None:
-    buckets = Buckets(Rate("1/hour"), most=100)
+    buckets = Buckets(Rate("1/hour"), max_addresses=100)
     for number in range(10_000):
         assert buckets.take(f"10.0.{number // 250}.{number % 250}", number / 1000) == 0
         assert len(buckets) <= 100

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from live_support.cli import settings_table
-from live_support.settings import PREFIX, Settings, SettingsError
+from live_support.environment import PREFIX
+from live_support.settings import Settings, SettingsError
 from tests.helpers.provider import ED25519, pem
 from tests.helpers.tokens import SECRET
 
@@ -345,11 +346,11 @@ def test_the_waiting_ttl_follows_the_chat_ttl_unless_it_is_set() -> None:
 
 def test_one_address_has_a_bound_where_addresses_tell_clients_apart() -> None:
     anywhere = {"HOST": "0.0.0.0", "ANONYMOUS_AGENTS": "true"}  # noqa: S104
-    assert read().most_per_address is None
-    assert read(TRUSTED_PROXIES="127.0.0.1").most_per_address == 100
-    assert read(**anywhere).most_per_address == 100
-    assert read(CONNECTIONS_PER_ADDRESS="7").most_per_address == 7
-    assert read(**anywhere, CONNECTIONS_PER_ADDRESS="7").most_per_address == 7
+    assert read().max_per_address is None
+    assert read(TRUSTED_PROXIES="127.0.0.1").max_per_address == 100
+    assert read(**anywhere).max_per_address == 100
+    assert read(CONNECTIONS_PER_ADDRESS="7").max_per_address == 7
+    assert read(**anywhere, CONNECTIONS_PER_ADDRESS="7").max_per_address == 7
 
 
 def test_durations_are_whole_milliseconds() -> None:

@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from api.app import create_app
-from live_support.settings import Limits, Settings
+from live_support.limits import Limits
+from live_support.settings import Settings
 from tests.helpers.services import UNIT, Service, replace, serve
 from tests.helpers.wire import Frame, Socket, Talk, User, error_code, refusal, say, talk_in, user_in_chat
 

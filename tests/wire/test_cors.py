@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from live_support.settings import Limits, Rate
+from live_support.limits import Limits
+from live_support.rate import Rate
 from tests.helpers.services import Service, http
 from tests.hostile.test_http import SECONDS, Peer
 

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 import pytest
 from redis.asyncio import Redis
 
-from live_support.settings import Limits
+from live_support.limits import Limits
 from tests.helpers.keys import KEYS
 from tests.helpers.services import Service, eventually
 from tests.helpers.wire import Socket, User, error_code, say, user_in_chat

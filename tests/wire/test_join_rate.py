@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from live_support.settings import Rate
+from live_support.rate import Rate
 from tests.helpers.services import Service
 from tests.helpers.wire import User, error_code, talk_in, user_in_chat
 

@@ -8,7 +8,8 @@ import pytest
 from redis.asyncio import Redis
 
 import api.app
-from live_support.settings import Limits, Settings
+from live_support.limits import Limits
+from live_support.settings import Settings
 from tests.helpers.proxy import RedisProxy
 from tests.helpers.services import UNIT, Service, eventually, is_healthy, replace, serve
 from tests.helpers.wire import error_code, user_in_chat

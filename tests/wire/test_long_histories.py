@@ -10,7 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 import api.app
-from live_support.settings import Limits, Settings
+from live_support.limits import Limits
+from live_support.settings import Settings
 from tests.helpers.keys import KEYS
 from tests.helpers.proxy import RedisProxy
 from tests.helpers.services import UNIT, Service, eventually, replace, serve

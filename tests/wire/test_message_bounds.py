@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from live_support.settings import Rate
+from live_support.rate import Rate
 from tests.helpers.services import Service
 from tests.helpers.wire import error_code, refusal, say, talk_in
 

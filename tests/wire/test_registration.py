@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from live_support.settings import Rate
+from live_support.rate import Rate
 from tests.helpers.services import Service, http
 
 shared = pytest.mark.asyncio(loop_scope="module")

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.exceptions import ConnectionClosedError
 
-from live_support.settings import Limits
+from live_support.limits import Limits
 from live_support.websocket.connection import Connection
 from schemas.errors import CloseCode
 from tests.helpers.services import DEADLINE, UNIT, Service

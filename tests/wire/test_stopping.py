@@ -14,7 +14,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import api.app
 from api.live_chat import LiveChat
-from live_support.settings import Limits, Settings
+from live_support.limits import Limits
+from live_support.settings import Settings
 from tests.helpers.proxy import RedisProxy
 from tests.helpers.services import UNIT, Service, Stopwatch, eventually, free_port, http, is_healthy, replace, serve
 from tests.helpers.wire import (
