@@ -8,31 +8,48 @@ import binascii
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import httptools
 
-from live_support.refusal_log import Refusal
+from live_support.http.faults import Fault
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 # RFC 3986, section 3.2.2; and without a name there is nothing to reach.
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?")
 _ABOUT_UPGRADES: Final = frozenset({b"upgrade", b"http2-settings"})
-
-
-class Fault(NamedTuple):
-    """Why a request is refused, and with which status."""
-
-    status: HTTPStatus
-    detail: str
-    refusal: Refusal = Refusal.REQUEST_MALFORMED
-    """What the log says of it."""
-    headers: tuple[str, ...] = ()
-    """Lines that the answer has besides."""
+# uvicorn's WebSocket class parses a head anew, and takes no more.
+_MAX_HEADERS: Final = 100
+_MAX_LINE_BYTES: Final = 8000
+_MAX_URL_BYTES: Final = 4096
+# As many as the longest name can have, decomposed: unescaping is slow.
+_MAX_ESCAPES: Final = 1024
+# Headers of a handshake that are parsed item by item, which is slow, too. A browser sends some five items.
+_LISTS: Final = frozenset({b"connection", b"upgrade", b"sec-websocket-extensions", b"sec-websocket-protocol"})
+_MAX_LISTED: Final = 100
 
 
 _BAD: Final = HTTPStatus.BAD_REQUEST
+
+
+def is_too_large(url: bytes, headers: Headers, max_bytes: int) -> bool:
+    """Whether a head is larger than a head may be, or costs more to parse.
+
+    Args:
+        url: what is asked for.
+        headers: of the request.
+        max_bytes: of both.
+    """
+    sizes = [len(name) + len(value) for name, value in headers]
+    return (
+        len(url) + sum(sizes) > max_bytes
+        or len(sizes) > _MAX_HEADERS
+        or max(sizes, default=0) > _MAX_LINE_BYTES
+        or len(url) > _MAX_URL_BYTES
+        or url.count(b"%") > _MAX_ESCAPES
+        or sum(value.count(b",") + value.count(b";") for name, value in headers if name in _LISTS) > _MAX_LISTED
+    )
 
 
 def fault_of(method: bytes, version: str, headers: Headers) -> Fault | None:

@@ -23,11 +23,12 @@ from uvicorn.config import STARTUP_FAILURE
 from live_support import logs
 from live_support.docs_pages import pages as docs_pages
 from live_support.docs_pages.assets import Assets
+from live_support.http.bounds import HttpBounds
 from live_support.http.cors import Cors
 from live_support.http.handshake import answering_refusals, note_error
 from live_support.http.origin import OriginGuard
 from live_support.http.problems import problems_plugin
-from live_support.http.protocol import http_protocol
+from live_support.http.protocol import HttpProtocol
 from live_support.http.security_headers import SecurityHeaders
 from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
@@ -279,7 +280,7 @@ def server_config(app: Litestar, settings: Settings, port: int) -> uvicorn.Confi
         host=settings.hosts[0],  # where it gets no sockets
         port=port,
         loop="uvloop",
-        http=http_protocol(settings),
+        http=cast(Any, partial(HttpProtocol, bounds=HttpBounds.of(settings))),
         ws=cast(Any, partial(_PROTOCOLS[settings.websocket], limits=settings.limits)),
         ws_max_size=settings.limits.frame_bytes,
         ws_per_message_deflate=False,

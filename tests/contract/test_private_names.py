@@ -12,6 +12,7 @@ from pkgutil import resolve_name
 import pytest
 from packaging.requirements import Requirement
 
+from live_support.http.bounded_protocol import BoundedProtocol
 from live_support.http.protocol import HttpProtocol
 from live_support.websocket.picows_protocol import PicowsProtocol
 from live_support.websocket.uvicorn_protocol import WebSocketProtocol
@@ -33,14 +34,16 @@ MODULES = {
 
 OVERRIDDEN = {
     HttpProtocol: {
-        "connection_lost",
-        "connection_made",
         "data_received",
         "on_body",
         "on_header",
         "on_headers_complete",
         "on_message_begin",
         "on_message_complete",
+    },
+    BoundedProtocol: {
+        "connection_lost",
+        "connection_made",
         "on_response_complete",
         "pause_writing",
         "resume_writing",

@@ -1,0 +1,58 @@
+"""HttpBounds: what the HTTP connections of a service share."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Self, cast
+
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from live_support.addresses import ConnectionLimiter
+from live_support.http.cors import Cors
+from live_support.http.origin import OriginGuard
+from live_support.limits import Limits
+from live_support.rate import Buckets, Rate
+from live_support.settings import Settings
+
+_HANDSHAKES: Final = Rate("20/second")
+
+
+@dataclass(frozen=True)
+class HttpBounds:
+    """What one connection may cost, what all of them may, and what is known of their clients."""
+
+    limits: Limits
+    keep_alive_seconds: float
+    max_connections: int
+    limiter: ConnectionLimiter
+    """Counts the connections of each address."""
+    handshakes: Buckets | None
+    """Counts the WebSocket handshakes of each address; None for any number."""
+    cors: Cors
+    proxies: Any
+    """Uvicorn's set of the addresses whose `X-Forwarded-For` names the client."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Make those of a service that has these settings."""
+        handshakes = settings.handshake_rate
+        # Where all clients seem to have one address, that address has any number.
+        counts_handshakes = handshakes is not None or settings.max_per_address is not None
+        return cls(
+            limits=settings.limits,
+            keep_alive_seconds=settings.keep_alive_seconds,
+            max_connections=settings.max_connections,
+            limiter=ConnectionLimiter(settings.max_per_address),
+            handshakes=Buckets(handshakes or _HANDSHAKES) if counts_handshakes else None,
+            cors=Cors(OriginGuard(settings).allows),
+            proxies=ProxyHeadersMiddleware(cast(Any, None), list(settings.trusted_proxies)).trusted_hosts,
+        )
+
+    def is_proxy(self, address: str) -> bool:
+        """Whether an address is that of a proxy, which tells its clients' addresses."""
+        return address in self.proxies
+
+    def forwarded_for(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """Return the address of a proxy's client, by the headers of a request; "" if they do not name it."""
+        values = [value for name, value in headers if name == b"x-forwarded-for"]
+        host, _ = self.proxies.get_trusted_client_address(b", ".join(values).decode("latin1"))
+        return str(host)
