@@ -5,11 +5,11 @@ the count stands in the next line. `live_support.redis.write_refusals` is about 
 """
 
 import asyncio
-from enum import Enum
+from enum import Enum, IntEnum
+from typing import Final
 
 import structlog
-
-from schemas.errors import CloseCode
+from websockets.frames import CloseCode
 
 log = structlog.get_logger()
 
@@ -50,6 +50,12 @@ class Refusal(Enum):
     REQUEST_TOO_LARGE = "request", "too_large"
     REQUESTS_IN_A_ROW = "request", "too_many_in_a_row"
     NOT_YOURS = "message", "not_yours"
+    MALFORMED = "message", "malformed"
+
+
+_BROKEN: Final = frozenset(
+    (CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA, CloseCode.POLICY_VIOLATION, CloseCode.MESSAGE_TOO_BIG)
+)
 
 
 class RefusalLog:
@@ -58,15 +64,15 @@ class RefusalLog:
     def __init__(self, seconds: float = 1.0) -> None:
         self._seconds = seconds
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._next_at: dict[Refusal | CloseCode, float] = {}
-        self._held: dict[Refusal | CloseCode, int] = {}
+        self._next_at: dict[Refusal | IntEnum, float] = {}
+        self._held: dict[Refusal | IntEnum, int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def note(self, refusal: Refusal | CloseCode, **compared: str) -> None:
+    def note(self, refusal: Refusal | IntEnum, **compared: str) -> None:
         """Log a refusal, or a close for a reason, now or at the end of its second. Called in the event loop.
 
         Args:
-            refusal: what it is.
+            refusal: what it is; of a close its code, whose name is the reason.
             compared: the values that did not fit together, without content and ids: for `debug` only, and only of a
                 refusal that is logged at once.
         """
@@ -100,9 +106,9 @@ class RefusalLog:
         if self._held:
             self._timer = loop.call_at(min(self._next_at[each] for each in self._held), self._tell_held)
 
-    def _tell(self, refusal: Refusal | CloseCode, count: int, now: float) -> None:
+    def _tell(self, refusal: Refusal | IntEnum, count: int, now: float) -> None:
         self._next_at[refusal] = now + self._seconds
-        if isinstance(refusal, CloseCode):
+        if isinstance(refusal, IntEnum):
             log.info("client_closed", reason=refusal.name.lower(), code=int(refusal), count=count)
         else:
             log.info("client_refused", what=refusal.what, reason=refusal.reason, count=count)
@@ -112,3 +118,9 @@ refusal_log = RefusalLog()
 """The process's."""
 
 refused = refusal_log.note
+
+
+def refused_by_layer(code: int) -> None:
+    """Log that a WebSocket layer has closed, if it did so because the peer breaks the protocol."""
+    if code in _BROKEN:
+        refused(CloseCode(code))

@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from schemas.errors import ChatError, InvalidFrame, UnknownType
+from schemas.errors import ChatError, ClaimsNobody, InvalidFrame, UnknownType
 from schemas.ids import is_id
 from schemas.messages import Error, ErrorArgs, Message, NewUser
 from schemas.registry import MessageType, select, union
@@ -40,6 +40,8 @@ _HALF_OF_A_PAIR = re.compile(
 )
 # A byte that no UTF-8 has.
 _ESCAPED_BACKSLASH = b"\xff"
+
+_NO_CLAIM = "A claim is the bare userId: 32 lower-case hex digits."
 
 
 class FrameDecoder:
@@ -152,12 +154,14 @@ def decode_claim(frame: bytes) -> str:
     Raises:
         InvalidFrame: anything else.
     """
+    if frame == b"-":
+        raise ClaimsNobody(_NO_CLAIM)
     try:
         user_id = frame.decode().strip().strip('"').strip()
     except UnicodeError:
         user_id = ""
     if not is_id(user_id):
-        raise InvalidFrame("A claim is the bare userId: 32 lower-case hex digits.")
+        raise InvalidFrame(_NO_CLAIM)
     return user_id
 
 

@@ -121,6 +121,10 @@ class InvalidFrame(ChatError):
     code = "invalid"
 
 
+class ClaimsNobody(InvalidFrame):
+    """Raised for the claim `-`. By its answer a client knows that a claim before it is won, so it is no mistake."""
+
+
 class InvalidContent(ChatError):
     """Raised when a well-formed frame holds a text that is not allowed."""
 

@@ -21,14 +21,15 @@ from live_support.websocket.connections import Connections
 from live_support.websocket.handler import Handler, NullHandler
 from live_support.websocket.open_transport import open_transport
 from live_support.websocket.transport import Transport
-from schemas.errors import ChatError, CloseCode, Forbidden, InvalidFrame, RateLimited
+from schemas.errors import ChatError, ClaimsNobody, CloseCode, Forbidden, InvalidFrame, RateLimited
 
 log = structlog.get_logger()
 
 _LONGEST_THROTTLE_SECONDS = 1.0
 # More leaves in several writes, so that one is told in between when the peer takes no more.
 _WRITE_BYTES = 16 * 1024
-# Close codes from here on are the protocol's own: each says why a client is sent away.
+# Close codes from here on are the protocol's own: each says why a client is sent away. The others are for failures of
+# ours, but for one.
 _OURS = 4000
 # Of tokens and rates there is a line with more to say.
 _LOGGED_ELSEWHERE = (CloseCode.NOT_AUTHENTICATED, CloseCode.RATE_LIMITED)
@@ -170,7 +171,7 @@ class Connection:
     def close(self, code: CloseCode, reason: str | None = None) -> None:
         """Close after the frames that are queued. The first code counts, and its reason unless another is given."""
         if self._close_code is None:
-            if code >= _OURS and code not in _LOGGED_ELSEWHERE:
+            if code is CloseCode.UNSUPPORTED_DATA or (code >= _OURS and code not in _LOGGED_ELSEWHERE):
                 refused(code)
             self._close_code = code
             self._close_reason = reason or code.reason
@@ -362,6 +363,8 @@ class Connection:
     def _failed(self, error: Exception) -> None:
         if isinstance(error, InvalidFrame):
             self._malformed += 1
+            if not isinstance(error, ClaimsNobody):
+                refused(Refusal.MALFORMED)
             self._refuse(error)
             if self._malformed >= self._limits.malformed_in_a_row:
                 self.close(CloseCode.MALFORMED)

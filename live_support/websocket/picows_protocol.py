@@ -24,6 +24,7 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request
 
 from live_support.limits import Limits
+from live_support.refusal_log import refused_by_layer
 from live_support.timing_wheel import NEVER
 from live_support.websocket.transport import DIRECT, Receiver
 from live_support.websocket.uvicorn_protocol import WebSocketProtocol, cut
@@ -377,6 +378,7 @@ class DirectTransport(WSListener):
             self._websocket.send(_CLOSE, b"")
         elif code in (0, 1006) or code >= 5000:
             self._websocket.send_close(cast(Any, CloseCode.PROTOCOL_ERROR), b"invalid close code")
+            refused_by_layer(CloseCode.PROTOCOL_ERROR)
         else:
             self._websocket.send_close(cast(Any, code))
         self._deaf = True
@@ -384,10 +386,14 @@ class DirectTransport(WSListener):
 
     def _fail(self, code: CloseCode, reason: str) -> None:
         """Close, because the peer breaks the rules. It may answer with its own close frame."""
+        refused_by_layer(code)
         self._receiver.closing_began()
         self.close(code, reason)
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        handshake: Any = transport.close_handshake  # None without one, unlike in the stubs
+        if not self._deaf and handshake is not None and handshake.sent is not None:
+            refused_by_layer(handshake.sent.code)  # picows has closed, without a word to us
         self._deaf = True
         self._server.connections.discard(cast(Any, self))
         receiver = self._receiver

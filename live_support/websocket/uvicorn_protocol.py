@@ -21,6 +21,7 @@ from websockets.http11 import Request
 from live_support.http.problems import MEDIA_TYPE, RETRY_MS, problem_body, retry_after
 from live_support.limits import Limits
 from live_support.rate import Bucket, Rate
+from live_support.refusal_log import Refusal, refused, refused_by_layer
 
 ABORT = "live_support.abort"
 """The scope extension with which the application cuts off a peer that does not read."""
@@ -87,6 +88,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.pause_reading()
         else:
             self._rest = b""
+            refused(Refusal.REQUEST_TOO_LARGE)
             self._reject(HTTPStatus.BAD_REQUEST, "Too much was sent before the answer to the handshake.")
             self.disconnected = True
             self.transport.close()
@@ -161,6 +163,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._cut_off(CloseCode.POLICY_VIOLATION, "too many fragments")
         else:
             super().handle_cont(event)
+
+    def handle_parser_exception(self) -> None:
+        if self.conn.close_sent is not None:
+            refused_by_layer(self.conn.close_sent.code)
+        super().handle_parser_exception()
 
     def _cut_off(self, code: CloseCode, reason: str) -> None:
         if self.transport.is_closing():

@@ -56,6 +56,7 @@ OVERRIDDEN = {
         "handle_connect",
         "handle_cont",
         "handle_ping",
+        "handle_parser_exception",
         "handle_pong",
         "receive",
         "send",

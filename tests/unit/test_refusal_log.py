@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from structlog.testing import capture_logs
+from websockets.frames import CloseCode as LayerCode
 
 from live_support.refusal_log import Refusal, RefusalLog
 from schemas.errors import CloseCode
@@ -70,6 +71,7 @@ def test_every_reason_is_documented() -> None:
         for reason in re.findall(r"`(\w+)`", reasons)
     }
     closes = {("client_closed", code.name.lower()) for code in CloseCode if code >= 4000 and code not in (4429, 4501)}
+    closes |= {("client_closed", LayerCode(code).name.lower()) for code in (1002, 1003, 1007, 1008, 1009)}
     documented.discard(("what", "reason"))
     assert documented == {(each.what, each.reason) for each in Refusal} | closes
 
