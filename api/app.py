@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from litestar import Litestar
 
 from api import channels
-from api.chat import chat
+from api.chat import PATH, chat
 from api.live_chats import LiveChats
 from api.session import Services
 from api.users import Registrar, create_user, register_no_name, register_user
@@ -17,6 +17,7 @@ from live_support.chats.keys import Keys
 from live_support.chats.probe import Probe
 from live_support.chats.store import ChatStore
 from live_support.chats.sweeper import Sweeper
+from live_support.http.handshake import upgrade_required
 from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.service.app import build_service
@@ -47,7 +48,7 @@ def create_app(settings: Settings) -> Litestar:
         redis=redis,
         hub=hub,
         drain=Drain(settings.limits, chats.catch_up),
-        route_handlers=[register_user, register_no_name, create_user, chat],
+        route_handlers=[register_user, register_no_name, create_user, chat, upgrade_required(PATH)],
         dependencies={
             "services": Services(store, queue, chats, AgentAuth.of(settings)),
             "registrar": registrar,

@@ -15,10 +15,11 @@ from live_support.settings import Settings
 from live_support.websocket.connection import Connection
 from live_support.websocket.connections import Connections
 
+PATH = "/chat/{chatId:str}"
 _CHAT_ID = re.compile(r"[0-9a-f]{32}")
 
 
-@websocket("/chat/{chatId:str}")
+@websocket(PATH)
 async def chat(
     socket: WebSocket[Any, Any, Any],
     chatId: FromPath[str],

@@ -12,13 +12,14 @@ from live_support.chats.probe import Probe
 from live_support.chats.store import ChatStore
 from live_support.chats.sweeper import Sweeper
 from live_support.chats.waiting_view import WaitingView
+from live_support.http.handshake import upgrade_required
 from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.service.app import build_service
 from live_support.service.drain import Drain
 from live_support.settings import Settings
 from subscriber import channels
-from subscriber.joins import joins
+from subscriber.joins import PATH, joins
 
 
 def create_app(settings: Settings) -> Litestar:
@@ -43,7 +44,7 @@ def create_app(settings: Settings) -> Litestar:
         redis=redis,
         hub=hub,
         drain=Drain(settings.limits),
-        route_handlers=[joins],
+        route_handlers=[joins, upgrade_required(PATH)],
         dependencies={
             "view": view,
             "queue": queue,

@@ -20,6 +20,8 @@ from schemas.codec import decode_claim, error_frame
 from schemas.errors import AlreadyClaimed, ChatError, CloseCode, NotAuthenticated, NotWaiting, Unavailable
 from subscriber.feed import Feed
 
+PATH = "/joins"
+
 log = structlog.get_logger()
 
 
@@ -80,7 +82,7 @@ class AgentSession(Handler):
             log.warning("release_failed")  # the leases run out
 
 
-@websocket("/joins")
+@websocket(PATH)
 async def joins(
     socket: WebSocket[Any, Any, Any],
     view: NamedDependency[WaitingView],

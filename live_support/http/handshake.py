@@ -1,15 +1,18 @@
 """What a client is told whose WebSocket is refused before the upgrade: a status and a problem, as by an HTTP route.
 
 Litestar closes such a socket with a code, of which a server makes 403 whatever the reason. But proxies try another
-process after a 503, and a person who reads 404 looks for a wrong address.
+process after a 503, and a person who reads 404 looks for a wrong address. And who asks for a WebSocket's address
+without the upgrade is told that it is one.
 """
 
 from collections.abc import MutableMapping
 from typing import Any, Final, cast
 
 import structlog
-from litestar.enums import ScopeType
+from litestar import route
+from litestar.enums import HttpMethod, ScopeType
 from litestar.exceptions import HTTPException, NotFoundException
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import Scope
 
 from live_support.http.problems import problem_of
@@ -20,6 +23,20 @@ log = structlog.get_logger()
 
 _ERROR: Final = "live_support.error"
 """The key of the scope under which stands why a WebSocket is refused."""
+
+
+def upgrade_required(path: str) -> HTTPRouteHandler:
+    """Make the route that answers plain HTTP at a WebSocket's address (RFC 9110, section 15.5.22)."""
+
+    @route(path, http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
+    async def answer() -> None:
+        raise HTTPException(
+            "This is the address of a WebSocket: connect with ws: or wss:.",
+            status_code=426,
+            headers={"Upgrade": "websocket", "Connection": "Upgrade"},
+        )
+
+    return answer
 
 
 async def note_error(error: Exception, scope: Scope) -> None:

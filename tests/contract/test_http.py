@@ -1,17 +1,21 @@
 """What the HTTP routes answer is what the OpenAPI documents say."""
 
 import json
+from collections.abc import Callable
 from typing import Any, cast
 
 import httpx
 import pytest
 from jsonschema import Draft202012Validator
 from litestar import Litestar, get
+from litestar.utils.sync import AsyncCallable
 
 import api.app
+import subscriber.app
 from live_support.http.problems import problems_plugin
 from live_support.limits import Limits
 from live_support.rate import Rate
+from live_support.settings import Settings
 from schemas import export
 from tests.helpers.services import UNIT, Service, http, make_settings, serve
 
@@ -127,6 +131,41 @@ async def test_what_is_not_there(chat_server: Service) -> None:
         assert response.json()["code"] == code
     response = await http("HEAD", chat_server.http + "/user/join/Nika")
     assert response.status_code == 405
+
+
+@pytest.mark.parametrize("layer", ["picows", "uvicorn"])
+@pytest.mark.parametrize(
+    ("create_app", "path"), [(api.app.create_app, "/chat/x"), (subscriber.app.create_app, "/joins")]
+)
+async def test_plain_http_at_the_address_of_a_websocket_is_told_so(
+    create_app: Callable[[Settings], Litestar], path: str, layer: str, redis_url: str
+) -> None:
+    async with serve(create_app, make_settings(redis_url, websocket=layer)) as service:
+        for headers in ({}, {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": ""}):
+            for method in ("GET", "HEAD"):
+                response = await http(method, service.http + path, headers=headers)
+                assert response.status_code == 426
+                assert (response.headers["upgrade"], response.headers["connection"]) == ("websocket", "Upgrade")
+                assert response.headers["content-type"] == "application/problem+json"
+                if method == "GET":
+                    assert response.json()["code"] == "invalid"
+                    assert "WebSocket" in response.json()["detail"]
+        response = await http("GET", service.http + path, headers={"Origin": "https://evil.example"})
+        assert response.status_code == 403
+        response = await http("POST", service.http + path)
+        assert response.status_code == 405
+
+
+def test_nothing_of_a_request_runs_in_a_thread() -> None:
+    """A thread costs more than what it would do here, and a few dozen that wait would hold up all others."""
+    for create_app in (api.app.create_app, subscriber.app.create_app):
+        for each in create_app(make_settings("redis://127.0.0.1:1")).routes:
+            for handler in getattr(each, "route_handlers", None) or [cast(Any, each).route_handler]:
+                guards = handler.resolve_guards()
+                assert not [guard for guard in guards if isinstance(guard, AsyncCallable)], handler
+                providers = handler.resolve_dependencies().values()
+                assert not [each for each in providers if isinstance(each.dependency, AsyncCallable)], handler
+                assert not getattr(handler, "sync_to_thread", None), handler
 
 
 async def test_a_failure_of_the_server_tells_nothing_of_its_cause() -> None:
