@@ -23,6 +23,15 @@ def test_the_documented_rule_has_all_commands_of_the_scripts_and_of_the_code() -
     assert documented == used | WITHOUT_KEYS | OPTIONAL
 
 
+def test_what_an_earlier_release_needs_besides_is_documented() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    (besides,) = re.findall(r"processes of an earlier release .*?`(.+?)`", text, re.DOTALL)
+    scripts = "".join(path.read_text("utf-8") for path in (ROOT / "tests/redis/older_release").glob("*.lua"))
+    used = {command.lower() for command in re.findall(r"""\bcall\(['"]([A-Z]+)""", scripts)}
+    now = WITHOUT_KEYS | {command.lower() for command in key_commands() | PLAIN_COMMANDS}
+    assert set(re.findall(r"\+(\S+)", besides)) == used - now
+
+
 def test_no_module_sends_a_command_that_the_probe_does_not_know() -> None:
     """Commands on keys that are sent without a script: `run("XRANGE", ...)`, and tuples of `run_all`."""
     sent: set[str] = set()
