@@ -14,7 +14,7 @@ from schemas.messages import JoinRequest
 
 T = TypeVar("T")
 
-_TOUCH_AT_ONCE = 500
+_TOUCH_AT_ONCE = 200
 _SWEEP_AT_ONCE = 100
 _HOLD = "~"
 """Ends the ids of claims of which nobody is told."""
