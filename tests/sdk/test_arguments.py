@@ -73,6 +73,7 @@ async def test_what_is_just_not_too_long_is_stored(client: ChatClient) -> None:
             assert (await chat.send(text)).content == unicodedata.normalize("NFC", text)
 
 
+@pytest.mark.hypothesis
 async def test_any_content_is_answered(client: ChatClient) -> None:
     async def check(value: Any) -> None:
         async with asyncio.timeout(DEADLINE):
@@ -128,6 +129,7 @@ async def test_a_claim_of_another_type_is_a_type_error(joins: JoinsClient) -> No
                 await joins.claim(ID)
 
 
+@pytest.mark.hypothesis
 async def test_any_claim_is_settled_by_its_own_answer(client: ChatClient, joins: JoinsClient) -> None:
     async def check(values: list[Any]) -> None:
         async with asyncio.timeout(DEADLINE):
@@ -150,6 +152,7 @@ async def test_a_name_that_is_none_is_invalid_input(client: ChatClient) -> None:
                 await attempt(name)
 
 
+@pytest.mark.hypothesis
 async def test_any_name_is_registered_or_refused(client: ChatClient) -> None:
     async def check(name: Any) -> None:
         for attempt in (client.register, client.create_user):

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 
+import pytest
 from hypothesis import strategies as st
 
 from live_support_client import ChatClient, ChatHistory, JoinsClient, NotWaiting
@@ -24,6 +25,7 @@ async def after(task: asyncio.Task[object], turns: int) -> BaseException | objec
     return outcome
 
 
+@pytest.mark.hypothesis
 async def test_sending(client: ChatClient) -> None:
     user = await client.register("Nika")
     sent: list[str] = []
@@ -52,6 +54,7 @@ async def test_sending(client: ChatClient) -> None:
     assert set(counts) <= {*sent, *stored}
 
 
+@pytest.mark.hypothesis
 async def test_claiming(client: ChatClient, joins: JoinsClient) -> None:
     async def check(steps: list[tuple[bool, int]]) -> None:
         async with user_chat(client) as chat, asyncio.timeout(DEADLINE):
@@ -79,6 +82,7 @@ async def test_a_claim_that_has_not_gone_out_is_not_made(client: ChatClient, joi
         await other.claim(chat.user_id)
 
 
+@pytest.mark.hypothesis
 async def test_entering_and_leaving(client: ChatClient, agent: Agent) -> None:
     async def check(steps: tuple[bool, int, int]) -> None:
         is_chat, entering, leaving = steps
@@ -96,6 +100,7 @@ async def test_entering_and_leaving(client: ChatClient, agent: Agent) -> None:
     await for_all(check, st.tuples(st.booleans(), turns, turns), examples=60)
 
 
+@pytest.mark.hypothesis
 async def test_listening(client: ChatClient) -> None:
     async with user_chat(client) as chat:
         await hear(chat)

@@ -1,6 +1,7 @@
 """The wheel: who is looked at when."""
 
 import asyncio
+import math
 import weakref
 
 import pytest
@@ -67,7 +68,9 @@ async def test_a_deadline_in_the_past_is_met_at_the_next_tick_and_stops_nobody()
     hasty = Napper(*[0.0] * 5)
     wheel.wake(hasty, began)
     await eventually(lambda: len(hasty.swept) == 6)
-    assert all(later - earlier > TICK_SECONDS / 2 for earlier, later in zip(hasty.swept, hasty.swept[1:], strict=False))
+    # The machine may be late for a tick, and then early for the next. The clock of uvloop has milliseconds.
+    ticks = {math.floor((at + 0.002) / TICK_SECONDS) for at in hasty.swept}
+    assert len(ticks) == 6
     wheel.close()
 
 
