@@ -58,7 +58,7 @@ class Proxy:
         """So many of the next answers cut their connection instead of arriving."""
         self.lost_replies = 0
         self.chunks_sent = 0
-        """How often something came for what is behind it."""
+        """How often something came for what is behind it, whether or not it got there."""
         self.connections = 0
         """How often somebody connected."""
         self.url = ""
@@ -150,10 +150,10 @@ class Proxy:
     async def _requests(self, wire: _Wire, source: asyncio.StreamReader) -> None:
         with suppress(OSError, RuntimeError):  # uvloop raises the second for a connection that is aborted
             while data := await source.read(65536):
+                self.chunks_sent += 1
                 await self._flow.wait()
                 if wire.is_silent:
                     continue
-                self.chunks_sent += 1
                 passed = self._passed(wire, data)
                 if wire.keeps:
                     wire.kept.append(passed)

@@ -10,7 +10,7 @@ from live_support.settings import Settings
 from live_support_client import ChatClient, ChatMessage, Joined, NotAcknowledged, Options
 from tests.helpers.proxy import Proxy
 from tests.helpers.sdk import hear, hear_said, request_of
-from tests.helpers.services import DEADLINE, UNIT, Service, eventually, serve
+from tests.helpers.services import DEADLINE, Service, eventually, serve
 
 pytestmark = pytest.mark.usefixtures("no_task_is_left")
 
@@ -100,8 +100,9 @@ async def test_a_message_that_never_arrived_is_not_acknowledged(shaky: ChatClien
     async with shaky.chat(await shaky.register("Nika")) as user:
         for _ in range(3):
             proxy.freeze()
+            chunks = proxy.chunks_sent
             sending = asyncio.create_task(user.send("Hey"))
-            await asyncio.sleep(UNIT / 10)  # it has to be on the wire
+            await eventually(lambda: proxy.chunks_sent > chunks)  # noqa: B023 - waited for in the same round
             proxy.cut()
             proxy.heal()
             with pytest.raises(NotAcknowledged):

@@ -17,7 +17,7 @@ from live_support_client import (
 )
 from tests.helpers.proxy import Proxy
 from tests.helpers.sdk import hear, request_of
-from tests.helpers.services import DEADLINE, UNIT, Service, eventually
+from tests.helpers.services import DEADLINE, Service, eventually
 
 
 @pytest.fixture
@@ -95,8 +95,9 @@ async def test_a_claim_whose_answer_was_lost_is_void(
     async with Proxy.to(subscriber_service.http) as proxy, JoinsClient(proxy.url, options=options) as joins:
         assert [await hear(joins) for _ in waiting] == waiting
         proxy.freeze()
+        chunks = proxy.chunks_sent
         claim = asyncio.create_task(joins.claim(waiting[0]))
-        await asyncio.sleep(UNIT / 10)  # it has to be on the wire
+        await eventually(lambda: proxy.chunks_sent > chunks)
         proxy.cut()
         proxy.heal()
         with pytest.raises(NotAcknowledged):

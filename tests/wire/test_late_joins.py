@@ -15,6 +15,8 @@ from tests.helpers.services import UNIT, Service, eventually, is_healthy, replac
 from tests.helpers.wire import error_code, user_in_chat
 
 MINUTE_MS = 60_000
+STORE_SECONDS = 5 * UNIT
+"""How long a command may take, where the test sets it."""
 
 
 @asynccontextmanager
@@ -27,7 +29,7 @@ async def writes_hang(redis: Redis) -> AsyncIterator[None]:
         await redis.client_unpause()
 
 
-@pytest.mark.given(limits=Limits(store_seconds=5 * UNIT))
+@pytest.mark.given(limits=Limits(store_seconds=STORE_SECONDS))
 async def test_an_agent_whose_join_came_too_late_is_let_in_again(chat_server: Service, redis: Redis) -> None:
     async with user_in_chat(chat_server) as (user, user_socket):
         async with writes_hang(redis), user.chat(chat_server) as socket:
@@ -39,7 +41,7 @@ async def test_an_agent_whose_join_came_too_late_is_let_in_again(chat_server: Se
             assert await socket.receive() == await user_socket.receive()
 
 
-@pytest.mark.given(limits=Limits(store_seconds=5 * UNIT))
+@pytest.mark.given(limits=Limits(store_seconds=STORE_SECONDS))
 async def test_an_agent_whose_join_lost_its_answer_in_an_outage_is_let_in_again(
     settings: Settings, redis_url: str
 ) -> None:
@@ -53,7 +55,7 @@ async def test_an_agent_whose_join_lost_its_answer_in_an_outage_is_let_in_again(
             await socket.send(user.support_join())
             frames, code = await socket.drain()
             assert ([error_code(frame) for frame in frames], code) == (["unavailable"], 1013)
-        await asyncio.sleep(15 * UNIT)  # what is tried but once more has failed by then
+        await asyncio.sleep(3 * STORE_SECONDS)  # so long an outage that what is tried but once more has failed
         proxy.replies_to_lose = 0
         await eventually(lambda: is_healthy(service))
         async with user.chat(service) as socket:

@@ -255,17 +255,17 @@ async def test_whoever_talks_without_pause_is_told_exactly_what_is_stored(
             chats = [await stack.enter_async_context(talkative(stopping.service)) for _ in range(8)]
             closed = asyncio.Event()
             senders = [asyncio.create_task(pipeline(user, socket, closed)) for user, socket in chats]
+            first = [await socket.receive() for _, socket in chats]  # everybody is talking
             listeners = [asyncio.create_task(socket.drain()) for _, socket in chats]
-            await asyncio.sleep(3 * UNIT)  # some traffic; how much does not matter
             stopwatch(await stopping.stop())
             heard = [await listener for listener in listeners]
             closed.set()
             sent = [await sender for sender in senders]
-        for (user, _), (frames, code), count in zip(chats, heard, sent, strict=True):
+        for (user, _), begun, (frames, code), count in zip(chats, first, heard, sent, strict=True):
             assert code == 1012
-            echoed = contents(frames)
-            assert echoed, "nothing was in flight"
-            assert len(echoed) == len(frames), "every answer is an echo"
+            assert frames, "nothing was in flight"
+            echoed = contents([begun, *frames])
+            assert len(echoed) == 1 + len(frames), "every answer is an echo"
             assert len(echoed) <= count
             async with user.chat(chat_server) as again:
                 await again.send(user.join())
