@@ -33,6 +33,8 @@ from tests.helpers.sdk import Agent
 from tests.helpers.services import DEADLINE, UNIT, Service, free_port, make_settings, serve
 from tests.helpers.wire import Frame, Published
 
+pytest_plugins = ["tests.helpers.skips"]
+
 # The same examples in every run, however long the machine takes for one.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True, max_examples=25)
 # Where slow tests run: those that try examples run once more, with more of them.
