@@ -8,7 +8,7 @@ from litestar import Litestar
 from api import channels
 from api.chat import PATH, chat
 from api.live_chats import LiveChats
-from api.session import Services
+from api.services import Services
 from api.users import Registrar, create_user, register_no_name, register_user
 from live_support.agents.auth import AgentAuth
 from live_support.chats.address_rate import AddressRate

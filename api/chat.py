@@ -8,7 +8,8 @@ from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
-from api.session import ChatSession, Services
+from api.services import Services
+from api.session import ChatSession
 from live_support import subprotocol
 from live_support.agents.auth import offered_tokens
 from live_support.settings import Settings
@@ -32,5 +33,6 @@ async def chat(
         raise NotFoundException  # before the upgrade: refused with 403
     connection = Connection(settings, connections)
     connection.set_deadline(settings.limits.first_frame_seconds, "no Join in time")
-    session = ChatSession(chatId, connection, services, tokens=offered_tokens(socket))
-    await connection.run(socket, session, subprotocol=subprotocol.select(socket))
+    version = subprotocol.select(socket)
+    session = ChatSession(chatId, connection, services, wire=subprotocol.wire(version), tokens=offered_tokens(socket))
+    await connection.run(socket, session, subprotocol=version)

@@ -5,30 +5,24 @@ on; with any later one it reveals a gap, and the log is read. So it does not mat
 lost, doubled, or overtaken by the snapshot of a join.
 """
 
-import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 import structlog
 
+from api.expiring import Expiring
 from live_support.chats.join_queue import JoinQueue, Presence
 from live_support.chats.store import ChatStore, Snapshot
 from live_support.logs import short
 from live_support.tasks import Tasks
-from live_support.timing_wheel import NEVER, Wheel
-from schemas.codec import encode
+from live_support.timing_wheel import Wheel
 from schemas.entry import JOINED, REPLACED, Entry
 from schemas.errors import CloseCode, Unavailable
-from schemas.messages import ChatExpired, ChatExpiredArgs, SupportJoined, UserJoined
+from schemas.messages import SupportJoined, UserJoined
+from schemas.wire import Wire
 
 log = structlog.get_logger()
-
-_RETRY_SECONDS = 1.0
-_LATE_SECONDS = 0.003
-"""A key whose time is up is surely gone then. The wheel may look 2 ms too early."""
-# How far apart a connection and its chat may end for `ChatExpired` to go first. A busy process is late by some of it.
-_EXPIRY_MARGIN_MS = 1000
 
 _decode_joined = msgspec.json.Decoder(UserJoined | SupportJoined).decode
 
@@ -47,25 +41,22 @@ class Member(Protocol):
     def send(self) -> Callable[[bytes], None]:
         """Queues a frame."""
 
+    @property
+    def wire(self) -> Wire:
+        """Encodes what it is sent."""
+
     def close(self, code: CloseCode) -> None:
         """Close after the queued frames."""
 
 
-class LiveChat:
+class LiveChat(Expiring):
     """One chat's connections in this process."""
 
     __slots__ = (
-        "_deadline",
         "_dirty",
         "_gone",
         "_latest",
-        "_loop",
         "_queue",
-        "_store",
-        "_tasks",
-        "_wheel",
-        "chat_id",
-        "due",
         "members",
         "place",
         "repairing",
@@ -74,24 +65,18 @@ class LiveChat:
     )
 
     def __init__(self, chat_id: str, store: ChatStore, queue: JoinQueue, tasks: Tasks, wheel: Wheel) -> None:
-        self.chat_id = chat_id
+        super().__init__(chat_id, store, tasks, wheel)
         self.user_id = ""
         self.support_id: str | None = None
         self.place: int | None = None
         """The user's place in the queue while this process knows it."""
         self.members: set[Member] = set()
-        self._store = store
         self._queue = queue
-        self._tasks = tasks
-        self._wheel = wheel
         self._gone = False
         self._latest = 0
         self.repairing = False
         """Whether the log is being read, because something is missing here."""
         self._dirty = False
-        self._loop = asyncio.get_running_loop()
-        self._deadline = 0.0
-        self.due = NEVER
 
     # Joining.
 
@@ -136,8 +121,6 @@ class LiveChat:
             self._latest = offset
         if entry.kind == JOINED:
             self._learn(entry.body)
-        replaced = entry.body.decode() if entry.kind == REPLACED else None
-        frame = entry.frame()
         for member in tuple(self.members):
             cursor = member.cursor
             if cursor is None or offset <= cursor:
@@ -146,9 +129,10 @@ class LiveChat:
                 self.missed()
                 continue
             member.cursor = offset
+            frame = entry.frame(member.wire)
             if frame is not None:
                 member.send(frame)
-            elif replaced == member.connection_id:
+            elif entry.kind == REPLACED and entry.body.decode() == member.connection_id:
                 member.close(CloseCode.REPLACED)
 
     def _learn(self, body: bytes) -> None:
@@ -203,52 +187,10 @@ class LiveChat:
 
     # Expiry.
 
-    def renew(self, ttl_ms: int) -> None:
-        """Set when the chat expires unless something happens in it."""
-        if not self.members:
-            return  # the last one left while Redis was asked
-        self._deadline = self._loop.time() + ttl_ms / 1000
-        self._wheel.wake(self, self._deadline + _LATE_SECONDS)
-
-    def sweep(self, now: float) -> float:
-        """See whether the chat has expired, if that may be; return when it may be next."""
-        if self._deadline > now:
-            return self._deadline + _LATE_SECONDS
-        self._tasks.spawn(self._check())
-        return NEVER
-
-    async def _check(self) -> None:
-        """Ask Redis how long the chat lives: other processes may have renewed it."""
-        try:
-            remaining_ms = await self._store.remaining_ms(self.chat_id)
-        except Unavailable:
-            self.renew(round(_RETRY_SECONDS * 1000))
-            return
-        if remaining_ms is None:
-            self._expire()
-        else:
-            self.renew(remaining_ms)
-
-    async def idle_grace(self) -> float:
-        """Say how long an idle connection is to wait because the chat is about to expire, in seconds.
-
-        Where both fall together `ChatExpired` goes first (PROTOCOL section 3).
-        """
-        try:
-            remaining_ms = await self._store.remaining_ms(self.chat_id)
-        except Unavailable:
-            return 0
-        if remaining_ms is None:
-            self._expire()
-            return 0
-        return remaining_ms / 1000 + 0.05 if remaining_ms < _EXPIRY_MARGIN_MS else 0
-
     def _expire(self) -> None:
-        """Tell everybody that the chat is gone."""
-        frame = expired_frame(self.chat_id)
         for member in tuple(self.members):
             if member.cursor is not None:
-                member.send(frame)
+                member.send(member.wire.expired(self.chat_id))
                 member.close(CloseCode.CHAT_GONE)
         if self.presence is not None:
             self._tasks.spawn(self._forget())
@@ -260,12 +202,3 @@ class LiveChat:
         except Unavailable:
             # Nobody touches the user any more, so the sweeper does it.
             log.warning("forget_failed", chat=short(self.chat_id))
-
-    def end(self) -> None:
-        """Stop the clock: the last connection is gone."""
-        self._wheel.forget(self)
-
-
-def expired_frame(chat_id: str) -> bytes:
-    """Encode `ChatExpired`."""
-    return encode(ChatExpired(ChatExpiredArgs(chat_id=chat_id)))

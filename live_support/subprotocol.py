@@ -4,20 +4,32 @@ Browsers cannot set headers at a handshake, but they can offer subprotocols. The
 offered some and none was selected, so the version has a name that a browser offers beside its token.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
 
 from litestar.connection import ASGIConnection
+
+from schemas import wire_v1
+from schemas.wire import Wire
 
 V1: Final = "live-support.v1"
 """What is spoken without any subprotocol, too."""
 BEARER: Final = "bearer."
 """Prefix of a token. Never selected, so it does not come back in the answer."""
 
+_WIRES: Final[Mapping[str | None, Wire]] = {V1: wire_v1.V1, None: wire_v1.V1}
+"""What is spoken with each name, the best first, and without any."""
+
 
 def select(socket: ASGIConnection[Any, Any, Any, Any]) -> str | None:
     """Return the version to answer with; None where the client offers none that is spoken here."""
-    return V1 if V1 in _offered(socket) else None
+    offered = _offered(socket)
+    return next((name for name in _WIRES if name in offered), None)
+
+
+def wire(selected: str | None) -> Wire:
+    """Return how frames are read and written in the version that `select` returned."""
+    return _WIRES[selected]
 
 
 def tokens(socket: ASGIConnection[Any, Any, Any, Any]) -> list[str]:
@@ -25,5 +37,5 @@ def tokens(socket: ASGIConnection[Any, Any, Any, Any]) -> list[str]:
     return [name.removeprefix(BEARER) for name in _offered(socket) if name.startswith(BEARER)]
 
 
-def _offered(socket: ASGIConnection[Any, Any, Any, Any]) -> Iterable[str]:
-    return cast(Iterable[str], socket.scope.get("subprotocols", ()))
+def _offered(socket: ASGIConnection[Any, Any, Any, Any]) -> Collection[str]:
+    return cast(Collection[str], socket.scope.get("subprotocols", ()))

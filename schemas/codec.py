@@ -1,4 +1,4 @@
-"""How the messages are read from frames and written to them. Encoded args are never decoded again on their way."""
+"""How JSON is read, whatever a client sends, and written. What each version means by it: `schemas.wire`."""
 
 import re
 from collections.abc import Callable, Collection
@@ -7,10 +7,9 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from schemas.errors import ChatError, ClaimsNobody, InvalidFrame, UnknownType
-from schemas.ids import is_id
-from schemas.messages import Error, ErrorArgs, Message, NewUser
-from schemas.registry import MessageType, select, union
+from schemas.errors import ChatError, InvalidFrame, UnknownType
+from schemas.messages import Message, NewUser
+from schemas.registry import MessageType, union
 
 T = TypeVar("T")
 
@@ -40,8 +39,6 @@ _HALF_OF_A_PAIR = re.compile(
 )
 # A byte that no UTF-8 has.
 _ESCAPED_BACKSLASH = b"\xff"
-
-_NO_CLAIM = "A claim is the bare userId: 32 lower-case hex digits."
 
 
 class FrameDecoder:
@@ -81,9 +78,6 @@ class FrameDecoder:
             return _decode_envelope(frame).type in self._types
         except _DECODE_ERRORS:
             return True
-
-
-decode_client_message = FrameDecoder(select("chat", "in", version=1)).decode
 
 
 def decode_new_user(body: bytes) -> NewUser:
@@ -146,42 +140,3 @@ def _reason(error: Exception, what: str) -> str:
         return f"The {what} is not valid JSON."
     # It names the place and the rule; of the input it repeats at most a tag.
     return f"{str(error)[:200]}."
-
-
-def decode_claim(frame: bytes) -> str:
-    """Decode an agent's click: a bare `userId`; quotes and white space around it are tolerated.
-
-    Raises:
-        InvalidFrame: anything else.
-    """
-    if frame == b"-":
-        raise ClaimsNobody(_NO_CLAIM)
-    try:
-        user_id = frame.decode().strip().strip('"').strip()
-    except UnicodeError:
-        user_id = ""
-    if not is_id(user_id):
-        raise InvalidFrame(_NO_CLAIM)
-    return user_id
-
-
-def frame_of(type_: bytes, body: bytes) -> bytes:
-    """Put already encoded args into the envelope."""
-    return b'{"type":"%b","args":%b}' % (type_, body)
-
-
-HISTORY_BEGIN = b'{"type":"ChatHistory","args":{"messages":['
-HISTORY_END = b"]}}"
-
-
-def history_frame(bodies: list[bytes]) -> bytes:
-    """Make a `ChatHistory` of already encoded messages."""
-    return b"%b%b%b" % (HISTORY_BEGIN, b",".join(bodies), HISTORY_END)
-
-
-def error_frame(error: ChatError) -> bytes:
-    """Encode an error as an `Error` message."""
-    args = ErrorArgs(code=error.code, message=error.message)
-    if error.retry_after_ms is not None:
-        args = ErrorArgs(code=error.code, message=error.message, retry_after_ms=error.retry_after_ms)
-    return encode(Error(args))

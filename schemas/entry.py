@@ -9,11 +9,12 @@ Processes of two releases share one log while they are exchanged for each other.
   publication. Neither is looked at here.
 """
 
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from msgspec import Struct
 
-from schemas.registry import stored_kinds
+if TYPE_CHECKING:
+    from schemas.wire import Wire
 
 JOINED: Final = b"Joined"
 """The body is the args of `Joined`."""
@@ -21,8 +22,6 @@ CHAT_MESSAGE: Final = b"ChatMessage"
 """The body is the args of `ChatMessage`."""
 REPLACED: Final = b"Replaced"
 """The body names a connection that is to close: no message."""
-
-_SENT = stored_kinds(version=1)
 
 
 class Entry(Struct, gc=False):
@@ -37,6 +36,7 @@ class Entry(Struct, gc=False):
     offset: int
     kind: bytes
     body: bytes
+    _frames: dict["Wire", bytes | None] | None = None
 
     @classmethod
     def parse(cls, publication: bytes) -> Self:
@@ -49,6 +49,14 @@ class Entry(Struct, gc=False):
         offset, kind, body = publication.partition(b"\n")[0].split(b" ", 2)
         return cls(int(offset), kind, body)
 
-    def frame(self) -> bytes | None:
-        """Encode the message that participants are sent; None where they are sent nothing."""
-        return b'{"type":"%b","args":%b}' % (self.kind, self.body) if self.kind in _SENT else None
+    def frame(self, wire: "Wire") -> bytes | None:
+        """Encode the message that clients of a version are sent, once; None where they are sent nothing."""
+        frames = self._frames
+        if frames is None:
+            frame = wire.entry(self)
+            self._frames = {wire: frame}
+        elif wire in frames:
+            frame = frames[wire]
+        else:
+            frame = frames[wire] = wire.entry(self)
+        return frame

@@ -16,8 +16,8 @@ from live_support.settings import Settings
 from live_support.websocket.connection import Connection
 from live_support.websocket.connections import Connections
 from live_support.websocket.handler import Handler, NullHandler, Pending
-from schemas.codec import decode_claim, error_frame
 from schemas.errors import AlreadyClaimed, ChatError, CloseCode, NotAuthenticated, NotWaiting, Unavailable
+from schemas.wire import Wire
 from subscriber.feed import Feed
 
 PATH = "/joins"
@@ -31,14 +31,22 @@ class AgentSession(Handler):
     Args:
         agent: whose it is; it closes when the agent's token ends.
         connection: not running yet.
+        wire: the version of the protocol that it speaks.
         view: the waiting users.
         queue: where they are claimed.
         lease_seconds: after that a claim is no longer the agent's.
     """
 
     def __init__(
-        self, agent: Agent, connection: Connection, view: WaitingView, queue: JoinQueue, lease_seconds: float
+        self,
+        agent: Agent,
+        connection: Connection,
+        wire: Wire,
+        view: WaitingView,
+        queue: JoinQueue,
+        lease_seconds: float,
     ) -> None:
+        self._wire = wire
         self._claim_id = agent.claim_id(connection.id)
         self._feed = Feed(view, connection.flush)
         self._queue = queue
@@ -48,7 +56,7 @@ class AgentSession(Handler):
 
     async def frame_received(self, frame: bytes) -> None:
         """Claim the user whom a frame names."""
-        user_id = decode_claim(frame)
+        user_id = self._wire.decode_claim(frame)
         self._forget_old_claims()
         # Noted first: should the answer be lost, the user is given back at the end all the same.
         self._claims[user_id] = asyncio.get_running_loop().time() + self._lease_seconds
@@ -66,7 +74,7 @@ class AgentSession(Handler):
         return self._feed.take()
 
     def error_frame(self, error: ChatError) -> bytes:
-        return error_frame(error)
+        return self._wire.error(error)
 
     def connection_lost(self) -> Pending:
         self._cancel_expiry()
@@ -104,5 +112,6 @@ async def joins(
     # So that an agent who comes right after a claim is not shown the user. If Redis is away, what is known must do.
     with suppress(Unavailable):
         await view.refresh()
-    session = AgentSession(agent, connection, view, queue, settings.claim_lease_seconds)
+    wire = subprotocol.wire(version)
+    session = AgentSession(agent, connection, wire, view, queue, settings.claim_lease_seconds)
     await connection.run(socket, session, subprotocol=version)

@@ -21,7 +21,8 @@ from live_support.limits import Limits
 from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.settings import Settings
-from schemas.codec import decode_client_message, encode, frame_of
+from schemas.codec import encode
+from schemas.entry import Entry
 from schemas.messages import (
     Join,
     Joined,
@@ -32,6 +33,7 @@ from schemas.messages import (
     UserJoin,
     UserJoined,
 )
+from schemas.wire_v1 import V1
 
 settings = Settings(
     redis_url=os.environ["REDIS_URL"],
@@ -56,8 +58,7 @@ class Chat:
 
     def publication(self, payload: bytes) -> None:
         """Pass an entry of the log on to everybody."""
-        _, kind, body = payload.split(b" ", 2)
-        frame = frame_of(kind, body).decode()
+        frame = (Entry.parse(payload).frame(V1) or b"").decode()
         for outbox in self.outboxes:
             outbox.put_nowait(frame)
 
@@ -79,7 +80,7 @@ async def chat(socket: WebSocket) -> None:
     says: Writer | None = None
     try:
         while True:
-            match decode_client_message((await socket.receive_text()).encode()):
+            match V1.decode((await socket.receive_text()).encode()):
                 case Join(args):
                     outbox.put_nowait(await join(chat_id, args))
                     participant: Participant = "Support" if isinstance(args, SupportJoin) else "User"

@@ -6,11 +6,13 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from api import roles, session
 from schemas import messages
 from schemas.entry import CHAT_MESSAGE, JOINED, Entry
 from schemas.examples import MESSAGE_EXAMPLES
 from schemas.messages import Message, Participant
 from schemas.registry import MESSAGES, VERSIONS, MessageType, select, stored_kinds, union
+from schemas.wire_v1 import V1
 
 STRUCTS = [row for row in MESSAGES if row.payload is not messages.Id]
 
@@ -60,4 +62,10 @@ def test_a_process_knows_what_it_reads_of_an_entry() -> None:
 def test_the_body_of_an_entry_is_the_args_of_its_message(struct: type[Message]) -> None:
     for example in MESSAGE_EXAMPLES[struct].values():
         kind, body = example["type"].encode(), msgspec.json.encode(example["args"])
-        assert Entry(1, kind, body).frame() == msgspec.json.encode(example)
+        assert Entry(1, kind, body).frame(V1) == msgspec.json.encode(example)
+
+
+def test_every_message_of_a_participant_has_a_handler_and_nothing_else_has() -> None:
+    types = {row.payload for row in select("chat", "in")}
+    assert set(session._HANDLERS) == types
+    assert roles.USER.may_send | roles.SUPPORT.may_send == types

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from schemas import codec, examples, export, messages, registry
 from schemas.errors import ErrorCode, InvalidFrame, UnknownType
+from schemas.wire_v1 import V1
 
 SEED = Path(__file__).parent.parent / "seed"
 USER, SUPPORT, CHAT = "f" * 32, "5" * 32, "c" * 32
@@ -81,7 +82,7 @@ def test_an_example_of_the_seed_decodes_validates_and_comes_back_the_same(name: 
     text = text.replace("tranasfer", "transfer")  # nobody should copy the misspelling from us
     assert json.loads(text) == example
     if schema == "chat.client":
-        decoded: Any = codec.decode_client_message(text.encode())
+        decoded: Any = V1.decode(text.encode())
     else:
         decoded = msgspec.json.decode(text, type=type_)
     assert json.loads(codec.encode(decoded)) == example
@@ -182,14 +183,14 @@ REFUSED = [
 def test_a_malformed_frame_fails_in_the_schema_and_in_the_decoder(frame: Any) -> None:
     assert errors("chat.client", frame)
     with pytest.raises(InvalidFrame):
-        codec.decode_client_message(json.dumps(frame).encode())
+        V1.decode(json.dumps(frame).encode())
 
 
 def test_an_unknown_type_fails_in_the_schema_and_in_the_decoder() -> None:
     frame = {"type": "Leave", "args": {}}
     assert errors("chat.client", frame)
     with pytest.raises(UnknownType):
-        codec.decode_client_message(json.dumps(frame).encode())
+        V1.decode(json.dumps(frame).encode())
 
 
 @pytest.mark.parametrize("content", ["", "x" * 4001])
@@ -228,7 +229,7 @@ def test_every_code_is_published(schema: str) -> None:
 def test_a_key_that_is_not_known_is_ignored() -> None:
     frame = {**changed(examples.USER_JOIN, lastSeq=7), "requestId": "1"}
     assert errors("chat.client", frame) == []
-    assert codec.decode_client_message(json.dumps(frame).encode()) == messages.Join(
+    assert V1.decode(json.dumps(frame).encode()) == messages.Join(
         messages.UserJoin(user_id=frame["args"]["userId"], username="Nika")
     )
 

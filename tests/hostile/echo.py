@@ -16,8 +16,8 @@ from live_support.service.drain import Drain
 from live_support.settings import Settings
 from live_support.websocket.connection import Connection
 from live_support.websocket.handler import Handler
-from schemas.codec import error_frame
 from schemas.errors import ChatError
+from schemas.wire_v1 import V1
 
 
 class Echo(Handler):
@@ -32,7 +32,7 @@ class Echo(Handler):
 
     def error_frame(self, error: ChatError) -> bytes:
         """Encode it as the services do."""
-        return error_frame(error)
+        return V1.error(error)
 
     def connection_lost(self) -> None:
         """Keep nothing."""

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from schemas.codec import decode_claim, decode_client_message
 from schemas.errors import InvalidContent, InvalidFrame, TooLarge, UnknownType
 from schemas.messages import Join, NewChatMessage
 from schemas.text import clean_content, clean_name
+from schemas.wire_v1 import V1
 
 ID = "0123456789abcdef" * 2
 KEYS = ["type", "args", "from", "userId", "supportId", "username", "supportUserName", "content", "token", "x"]
@@ -76,7 +76,7 @@ DEEP = [
 def decoded(frame: str) -> Any:
     """What a frame is decoded to; None if it was refused as it should be."""
     try:
-        return decode_client_message(frame.encode(errors="surrogatepass"))
+        return V1.decode(frame.encode(errors="surrogatepass"))
     except (InvalidFrame, UnknownType):
         return None
 
@@ -93,7 +93,7 @@ def test_a_frame_is_a_message_or_refused(frame: str) -> None:
 @example(b"\xff" * 32)
 def test_so_are_any_bytes_that_reach_a_decoder(data: bytes) -> None:
     with suppress(InvalidFrame, UnknownType):
-        decode_client_message(data)
+        V1.decode(data)
 
 
 @pytest.mark.parametrize("frame", DEEP, ids=lambda frame: repr(frame[:20]))
@@ -101,7 +101,7 @@ def test_a_frame_made_to_hurt_is_refused_soon(frame: str) -> None:
     started = time.perf_counter()
     assert decoded(frame) is None
     with pytest.raises(InvalidFrame):
-        decode_claim(frame.encode())
+        V1.decode_claim(frame.encode())
     # A thousand times what it takes at most on a slow machine would still be noticed.
     assert time.perf_counter() - started < 1
 
@@ -109,7 +109,7 @@ def test_a_frame_made_to_hurt_is_refused_soon(frame: str) -> None:
 @pytest.mark.parametrize("content", ["[" * 4000, "{}" * 2000, '\\"[' * 1000, '"[' * 1000, "\\[" * 2000])
 def test_braces_in_what_people_write_do_not_count(content: str) -> None:
     args = {"from": "User", "userId": ID, "content": content}
-    message = decode_client_message(json.dumps({"type": "ChatMessage", "args": args}).encode())
+    message = V1.decode(json.dumps({"type": "ChatMessage", "args": args}).encode())
     assert isinstance(message, NewChatMessage)
     assert message.args.content == content
 
@@ -117,13 +117,13 @@ def test_braces_in_what_people_write_do_not_count(content: str) -> None:
 def test_unknown_keys_may_hold_something() -> None:
     args: dict[str, Any] = {"from": "User", "userId": ID, "username": "Nika", "theme": {"colours": [[1, 2], {"a": []}]}}
     frame = json.dumps({"type": "Join", "args": args, "v": [{}] * 20}).encode()
-    assert isinstance(decode_client_message(frame), Join)
+    assert isinstance(V1.decode(frame), Join)
 
 
 @given(frames | st.sampled_from([ID, f' "{ID}" ', ID.upper(), ID[1:], ID + "\n"]))
 def test_a_claim_is_an_id_or_refused(frame: str) -> None:
     try:
-        user_id = decode_claim(frame.encode(errors="surrogatepass"))
+        user_id = V1.decode_claim(frame.encode(errors="surrogatepass"))
     except InvalidFrame:
         return
     assert len(user_id) == 32

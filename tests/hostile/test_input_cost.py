@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 
 from live_support.agents.auth import AgentAuth
 from live_support.settings import Secret, Settings
-from schemas.codec import decode_claim, decode_client_message, decode_new_user
+from schemas.codec import decode_new_user
 from schemas.errors import ChatError, NotAuthenticated
 from schemas.messages import Join, NewChatMessage, SupportJoin
 from schemas.text import clean_content, clean_name
+from schemas.wire_v1 import V1
 from tests.helpers.tokens import SECRET
 
 ID = "0123456789abcdef" * 2
@@ -45,7 +46,7 @@ def as_content(text: str) -> bytes:
 
 def say(frame: bytes) -> None:
     """Decode a message, and clean its content."""
-    decoded = decode_client_message(frame)
+    decoded = V1.decode(frame)
     assert isinstance(decoded, NewChatMessage)
     clean_content(decoded.args.content)
 
@@ -57,7 +58,7 @@ def as_support_name(text: str) -> bytes:
 
 def join(frame: bytes) -> None:
     """Decode a join, and clean its name."""
-    decoded = decode_client_message(frame)
+    decoded = V1.decode(frame)
     assert isinstance(decoded, Join)
     assert isinstance(decoded.args, SupportJoin)
     clean_name(decoded.args.support_user_name or "")
@@ -229,10 +230,10 @@ WAYS = {
     "`supportUserName` of a `Join`": Way(as_support_name, join, TEXTS),
     "`username` of `POST /users`": Way(as_username, register, TEXTS),
     "name in a path": Way(as_path, register_by_path, TEXTS),
-    "frame of a chat": Way(as_frame, decode_client_message, FRAMES),
-    "key that is not read": Way(as_unread_key, decode_client_message, FRAMES),
+    "frame of a chat": Way(as_frame, V1.decode, FRAMES),
+    "key that is not read": Way(as_unread_key, V1.decode, FRAMES),
     "body of `POST /users`": Way(as_body, decode_new_user, FRAMES),
-    "claim": Way(as_frame, decode_claim, FRAMES),
+    "claim": Way(as_frame, V1.decode_claim, FRAMES),
     "agent's token": Way(as_token, show, TOKENS),
     "header of a token": Way(as_header, show, TOKENS),
     "claims of a token": Way(as_claims, show, TOKENS),

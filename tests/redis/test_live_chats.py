@@ -17,6 +17,7 @@ from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
 from live_support.settings import Settings
 from schemas.errors import CloseCode
+from schemas.wire_v1 import V1
 from tests.helpers.chats import Chat
 from tests.helpers.keys import KEYS
 from tests.helpers.queue import waiting
@@ -27,6 +28,7 @@ class Tab:
     """A member of a chat, of whom nothing is wanted but to be there."""
 
     connection_id = "tab"
+    wire = V1
     cursor: int | None = None
 
     def send(self, frame: bytes) -> None:

@@ -12,6 +12,7 @@ from live_support.settings import Settings
 from live_support.websocket.connection import Connection
 from live_support.websocket.connections import Connections
 from schemas.errors import AlreadyClaimed, NotWaiting, Unavailable
+from schemas.wire_v1 import V1
 from subscriber.joins import AgentSession
 from tests.helpers.chats import hex_id
 
@@ -39,7 +40,7 @@ async def claim(session: AgentSession, *numbers: int) -> None:
 def new_session(queue: Queue, lease_seconds: float = 60) -> AgentSession:
     given = cast(JoinQueue, queue)
     view = WaitingView(given, cast(Any, None))
-    return AgentSession(ANYBODY, Connection(Settings(), Connections()), view, given, lease_seconds)
+    return AgentSession(ANYBODY, Connection(Settings(), Connections()), V1, view, given, lease_seconds)
 
 
 async def leave(session: AgentSession) -> None:

@@ -1,45 +1,31 @@
-"""Decoding what clients send, and encoding what is stored."""
+"""Decoding what clients send."""
 
 import json
 import re
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.codec import (
-    decode_claim,
-    decode_client_message,
     decode_new_user,
-    encode,
-    frame_of,
-    history_frame,
 )
 from schemas.errors import InvalidContent, InvalidFrame, UnknownType
 from schemas.messages import (
-    ChatHistory,
-    ChatHistoryArgs,
-    ChatMessage,
     Join,
     NewChatMessage,
     NewSupportMessage,
     NewUser,
     NewUserMessage,
-    Participant,
-    StoredMessage,
     SupportJoin,
     UserJoin,
 )
 from schemas.text import clean_content, clean_name
+from schemas.wire_v1 import V1
 
 NIKA = "f49f3cc665af4cb38092af714a4c87fa"
 VIKA = "7c270542e64a4dfbb2bc1c7793746674"
-
-participants: st.SearchStrategy[Participant] = st.sampled_from(("User", "Support"))
 
 
 def frame(type_: object, args: object) -> str:
@@ -92,18 +78,18 @@ def message(**args: Any) -> str:
     ],
 )
 def test_a_message_is_what_its_type_and_sender_say(sent: str, meant: object) -> None:
-    assert decode_client_message(sent.encode()) == meant
+    assert V1.decode(sent.encode()) == meant
 
 
 def test_unknown_keys_are_ignored() -> None:
     sent = {"type": "Join", "args": {"userId": NIKA, "from": "User", "mood": {"deep": [1]}}, "id": 7}
-    assert decode_client_message(json.dumps(sent).encode()) == Join(UserJoin(user_id=NIKA))
+    assert V1.decode(json.dumps(sent).encode()) == Join(UserJoin(user_id=NIKA))
 
 
 @pytest.mark.parametrize("type_", ["Typing", "join", "Joined", "Error", ""])
 def test_a_type_that_is_none_of_ours_is_unknown(type_: str) -> None:
     with pytest.raises(UnknownType):
-        decode_client_message(frame(type_, {}).encode())
+        V1.decode(frame(type_, {}).encode())
 
 
 @pytest.mark.parametrize(
@@ -148,7 +134,7 @@ def test_a_type_that_is_none_of_ours_is_unknown(type_: str) -> None:
 )
 def test_anything_else_is_malformed(sent: str) -> None:
     with pytest.raises(InvalidFrame):
-        decode_client_message(sent.encode(errors="surrogatepass"))
+        V1.decode(sent.encode(errors="surrogatepass"))
 
 
 HALVES = [
@@ -172,14 +158,14 @@ HALVES = [
 def test_half_of_a_surrogate_pair_is_ignored_where_nothing_is_read(half: str, place: str) -> None:
     more = place.replace("%s", half)
     for sent in (f"{message()[:-1]}, {more}}}", message()[:-2] + f", {more}}}}}", f"{{{more}, {message()[1:]}"):
-        assert decode_client_message(sent.encode()) == NewChatMessage(NewUserMessage(user_id=NIKA, content="hey"))
+        assert V1.decode(sent.encode()) == NewChatMessage(NewUserMessage(user_id=NIKA, content="hey"))
     assert decode_new_user(f'{{"username": "Nika", {more}}}'.encode()) == NewUser(username="Nika")
 
 
 @pytest.mark.parametrize("half", HALVES)
 def test_half_of_a_surrogate_pair_in_a_text_is_refused_as_content(half: str) -> None:
     sent = message(content="HALF").replace("HALF", half)
-    decoded = decode_client_message(sent.encode())
+    decoded = V1.decode(sent.encode())
     assert isinstance(decoded, NewChatMessage)
     with pytest.raises(InvalidContent, match="content"):
         clean_content(decoded.args.content)
@@ -190,7 +176,7 @@ def test_half_of_a_surrogate_pair_in_a_text_is_refused_as_content(half: str) -> 
 def test_half_of_a_surrogate_pair_in_the_type_is_an_unknown_type() -> None:
     for sent in (r'{"type": "Join\ud83c", "args": {}}', r'{"type": "Typing", "args": {"x": "\ud83c"}}'):
         with pytest.raises(UnknownType):
-            decode_client_message(sent.encode())
+            V1.decode(sent.encode())
 
 
 pieces = st.sampled_from(
@@ -254,12 +240,12 @@ def test_a_body_that_is_refused_is_told_why(body: bytes, reason: str) -> None:
 def test_a_number_that_is_not_read_has_any_size(number: str) -> None:
     assert decode_new_user(f'{{"username": "Nika", "x": [{number}]}}'.encode()) == NewUser(username="Nika")
     sent = f'{message()[:-1]}, "x": {number}}}'
-    assert decode_client_message(sent.encode()) == NewChatMessage(NewUserMessage(user_id=NIKA, content="hey"))
+    assert V1.decode(sent.encode()) == NewChatMessage(NewUserMessage(user_id=NIKA, content="hey"))
 
 
 def test_an_error_does_not_repeat_what_was_sent() -> None:
     with pytest.raises(InvalidFrame) as refused:
-        decode_client_message(message(userId="my secret", content="my secret").encode())
+        V1.decode(message(userId="my secret", content="my secret").encode())
     assert "secret" not in refused.value.message
 
 
@@ -268,7 +254,7 @@ def test_an_error_does_not_repeat_what_was_sent() -> None:
 
 @pytest.mark.parametrize("form", ["{}", '"{}"', "  {}\n", ' "{}" ', '" {} "', "\t{}\r\n"])
 def test_a_claim_is_the_bare_user_id(form: str) -> None:
-    assert decode_claim(form.format(NIKA).encode()) == NIKA
+    assert V1.decode_claim(form.format(NIKA).encode()) == NIKA
 
 
 @pytest.mark.parametrize(
@@ -277,33 +263,4 @@ def test_a_claim_is_the_bare_user_id(form: str) -> None:
 )
 def test_any_other_claim_is_malformed(sent: str) -> None:
     with pytest.raises(InvalidFrame):
-        decode_claim(sent.encode(errors="surrogatepass"))
-
-
-# What is stored.
-
-
-def stored(content: str, *, sender: Participant = "User", support_id: str | None = VIKA) -> StoredMessage:
-    return StoredMessage(
-        user_id=NIKA,
-        support_id=support_id or msgspec.UNSET,
-        content=content,
-        timestamp=datetime(2023, 10, 22, 18, 18, 59, 360855, tzinfo=UTC),
-        sender=sender,
-    )
-
-
-# Frames around what is stored already.
-
-
-@given(content=st.text(), sender=participants)
-def test_a_frame_around_encoded_args_is_the_encoded_message(content: str, sender: Participant) -> None:
-    message = stored(content, sender=sender)
-    assert frame_of(b"ChatMessage", encode(message)) == encode(ChatMessage(message))
-
-
-@given(st.lists(st.text(), max_size=5))
-def test_a_history_of_encoded_messages_is_the_encoded_history(texts: Sequence[str]) -> None:
-    messages = [stored(text) for text in texts]
-    expected = encode(ChatHistory(ChatHistoryArgs(messages=messages)))
-    assert history_frame([encode(message) for message in messages]) == expected
+        V1.decode_claim(sent.encode(errors="surrogatepass"))

@@ -1,8 +1,9 @@
-"""Entries of a chat's log, as they are published and sent."""
+"""Entries of a chat's log: how they are published, and how often they are encoded."""
 
 import pytest
 
-from schemas.entry import CHAT_MESSAGE, JOINED, REPLACED, Entry
+from schemas.entry import CHAT_MESSAGE, Entry
+from schemas.wire_v1 import WireV1
 
 
 def test_an_entry_is_read_from_its_publication() -> None:
@@ -19,11 +20,21 @@ def test_anything_else_is_no_entry(publication: bytes) -> None:
         Entry.parse(publication)
 
 
-@pytest.mark.parametrize("kind", [JOINED, CHAT_MESSAGE])
-def test_a_message_has_a_frame(kind: bytes) -> None:
-    assert Entry(1, kind, b'{"a":1}').frame() == b'{"type":"%b","args":{"a":1}}' % kind
+class CountingWire(WireV1):
+    """Version 1, which counts what it encodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoded = 0
+
+    def entry(self, entry: Entry) -> bytes | None:
+        self.encoded += 1
+        return super().entry(entry)
 
 
-@pytest.mark.parametrize("kind", [REPLACED, b"Transferred", b"joined", b""])
-def test_what_is_no_message_or_of_a_later_release_has_none(kind: bytes) -> None:
-    assert Entry(1, kind, b"{}").frame() is None
+@pytest.mark.parametrize("kind", [CHAT_MESSAGE, b"Transferred"])
+def test_an_entry_is_encoded_once_for_all_connections_of_a_version(kind: bytes) -> None:
+    entry, wires = Entry(1, kind, b"{}"), [CountingWire(), CountingWire()]
+    for wire in wires * 3:
+        assert entry.frame(wire) == wire.entry(Entry(1, kind, b"{}"))
+    assert [wire.encoded - 3 for wire in wires] == [1, 1]

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from tests.helpers.keys import KEYS
 from tests.helpers.services import Service
-from tests.helpers.wire import Talk, say, talk_in
+from tests.helpers.wire import Talk, error_code, say, talk_in
 
 BODY = '{"reason":"solved"}'
 KINDS = ["ChatClosed", "Transferred", "chatmessage"]
@@ -75,3 +75,14 @@ async def test_what_is_added_to_a_message_is_not_sent(redis: Redis, talk: Talk) 
     for socket in (talk.user_socket, talk.support_socket):
         assert await socket.receive() == {"type": "ChatMessage", "args": sent}
     assert await talk.history() == [sent]
+
+
+async def test_a_long_log_without_a_message_is_an_empty_history(redis: Redis, talk: Talk) -> None:
+    """Whether a log is long goes by its entries: this one is read in pieces, of which none has a message."""
+    for _ in range(200):
+        await append(redis, talk, KINDS[0], BODY)
+    for rejoin in (talk.user_rejoin, talk.support_rejoin):
+        async with talk.tab(rejoin) as socket:
+            await socket.send({"type": "Typing"})
+            assert error_code(await socket.receive()) == "unknown_type"
+    assert await talk.history() == []

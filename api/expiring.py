@@ -1,0 +1,80 @@
+"""Expiring: the end of a chat, as this process sees it come."""
+
+import asyncio
+from abc import ABC, abstractmethod
+
+from live_support.chats.store import ChatStore
+from live_support.tasks import Tasks
+from live_support.timing_wheel import NEVER, Wheel
+from schemas.errors import Unavailable
+
+_RETRY_SECONDS = 1.0
+_LATE_SECONDS = 0.003
+"""A key whose time is up is surely gone then. The wheel may look 2 ms too early."""
+# How far apart a connection and its chat may end for `ChatExpired` to go first. A busy process is late by some of it.
+_EXPIRY_MARGIN_MS = 1000
+
+
+class Expiring(ABC):
+    """A chat with its clock. Redis decides whether it has expired: other processes may have renewed it."""
+
+    __slots__ = ("_deadline", "_ended", "_loop", "_store", "_tasks", "_wheel", "chat_id", "due")
+
+    def __init__(self, chat_id: str, store: ChatStore, tasks: Tasks, wheel: Wheel) -> None:
+        self.chat_id = chat_id
+        self._store = store
+        self._tasks = tasks
+        self._wheel = wheel
+        self._loop = asyncio.get_running_loop()
+        self._deadline = 0.0
+        self._ended = False
+        self.due = NEVER
+
+    @abstractmethod
+    def _expire(self) -> None:
+        """Tell everybody that the chat is gone."""
+
+    def renew(self, ttl_ms: int) -> None:
+        """Set when the chat expires unless something happens in it."""
+        if self._ended:
+            return  # the last one left while Redis was asked
+        self._deadline = self._loop.time() + ttl_ms / 1000
+        self._wheel.wake(self, self._deadline + _LATE_SECONDS)
+
+    def sweep(self, now: float) -> float:
+        """See whether the chat has expired, if that may be; return when it may be next."""
+        if self._deadline > now:
+            return self._deadline + _LATE_SECONDS
+        self._tasks.spawn(self._check())
+        return NEVER
+
+    async def _check(self) -> None:
+        """Ask Redis how long the chat lives."""
+        try:
+            remaining_ms = await self._store.remaining_ms(self.chat_id)
+        except Unavailable:
+            self.renew(round(_RETRY_SECONDS * 1000))
+            return
+        if remaining_ms is None:
+            self._expire()
+        else:
+            self.renew(remaining_ms)
+
+    async def idle_grace(self) -> float:
+        """Say how long an idle connection is to wait because the chat is about to expire, in seconds.
+
+        Where both fall together `ChatExpired` goes first (PROTOCOL section 3).
+        """
+        try:
+            remaining_ms = await self._store.remaining_ms(self.chat_id)
+        except Unavailable:
+            return 0
+        if remaining_ms is None:
+            self._expire()
+            return 0
+        return remaining_ms / 1000 + 0.05 if remaining_ms < _EXPIRY_MARGIN_MS else 0
+
+    def end(self) -> None:
+        """Stop the clock: the last connection is gone."""
+        self._ended = True
+        self._wheel.forget(self)

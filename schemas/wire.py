@@ -1,0 +1,65 @@
+"""Wire: one version of the protocol, as the services read and write it. Each version is a module that implements it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from schemas.codec import FrameDecoder
+from schemas.entry import Entry
+from schemas.errors import ChatError
+from schemas.messages import SupportJoined, UserJoined
+from schemas.registry import select
+
+
+class Wire(FrameDecoder, ABC):
+    """Decodes what clients of one version send in a chat, and encodes what they are sent.
+
+    Args:
+        version: whose rows of the registry are decoded.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, version: int) -> None:
+        super().__init__(select("chat", "in", version=version))
+
+    @abstractmethod
+    def decode_claim(self, frame: bytes) -> str:
+        """Decode an agent's click on `/joins`: the `userId`.
+
+        Raises:
+            InvalidFrame: it is none.
+        """
+
+    @abstractmethod
+    def entry(self, entry: Entry) -> bytes | None:
+        """Encode an entry of the log; None where clients of this version are sent nothing.
+
+        Call `Entry.frame`, which keeps the frame for the other connections.
+        """
+
+    @abstractmethod
+    def joined(self, args: UserJoined | SupportJoined) -> bytes:
+        """Encode `Joined` for a connection that is told who was here before it."""
+
+    @abstractmethod
+    def history(self, messages: Sequence[bytes], *, first: bool = True, last: bool = True) -> bytes:
+        """Encode a history, or a part of one.
+
+        Args:
+            messages: the bodies of their entries.
+            first: whether the history begins with these.
+            last: whether it ends with them.
+        """
+
+    @abstractmethod
+    def expired(self, chat_id: str) -> bytes:
+        """Encode that the chat is gone."""
+
+    @abstractmethod
+    def error(self, error: ChatError, reference: str | None = None) -> bytes:
+        """Encode why a frame was refused.
+
+        Args:
+            error: the reason.
+            reference: how the refused frame calls itself, where the version has a key for that.
+        """
