@@ -90,7 +90,7 @@ class ChatSession(Handler):
         message, membership = self.wire.decode(frame), self._membership
         if membership is None:
             if not isinstance(message, Join):
-                raise NotJoined("The first message is Join.")
+                raise NotJoined("The first message must be Join.")
             return self._join(message)
         type_ = type(message)
         if type_ not in membership.role.may_send:

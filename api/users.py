@@ -87,7 +87,7 @@ async def _for_a_person(connection: _Connection, _: BaseRouteHandler) -> None:
         raise PermissionDeniedException("Prefetch requests are refused.")
     if is_cross_site(connection):
         refused(Refusal.CROSS_SITE)
-        raise PermissionDeniedException("Registering is not for links and images of other sites.")
+        raise PermissionDeniedException("Links and images of other sites cannot register users.")
 
 
 async def _json_only(connection: _Connection, _: BaseRouteHandler) -> None:

@@ -70,7 +70,7 @@ class FrameDecoder:
 
     def _explain(self, frame: bytes, error: Exception) -> UnknownType | InvalidFrame:
         if isinstance(error, msgspec.ValidationError) and not self._is_type_known(frame):
-            return UnknownType("This type of message is not known.")
+            return UnknownType("Unknown message type.")
         return InvalidFrame(_reason(error, "frame"))
 
     def _is_type_known(self, frame: bytes) -> bool:

@@ -127,7 +127,7 @@ def _asyncapi(app: Any) -> dict[str, Any]:
     document["info"] |= {
         "contact": {"name": pkgutil.resolve_name("live_support.docs_pages.pages:PROJECT")},
         "license": {"name": "MIT"},
-        "tags": [{"name": "chat", "description": "What clients speak."}, {"name": "redis", "description": "Inside."}],
+        "tags": [{"name": "chat", "description": "For clients."}, {"name": "redis", "description": "Internal."}],
     }
     return _ordered({**_GENERATED, "asyncapi": document.pop("asyncapi"), **document})
 

@@ -14,4 +14,4 @@ def check_ids(*ids: str | None) -> None:
         InvalidFrame: one of them is none.
     """
     if not all(id_ is None or is_id(id_) for id_ in ids):
-        raise InvalidFrame("An id is 32 lower-case hex digits.")
+        raise InvalidFrame("An id must be 32 lower-case hex digits.")

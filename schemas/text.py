@@ -68,7 +68,7 @@ def clean_name(name: str) -> str:
 
 
 def _wrong_length() -> InvalidContent:
-    return InvalidContent(f"A name has 1..{NAME_MAX} characters.")
+    return InvalidContent(f"A name must have 1..{NAME_MAX} characters.")
 
 
 def clean_content(content: str) -> str:
@@ -102,7 +102,7 @@ def _shows_nothing() -> InvalidContent:
 
 
 def _too_large() -> TooLarge:
-    return TooLarge(f"The content has at most {CONTENT_MAX} characters.")
+    return TooLarge(f"The content must have at most {CONTENT_MAX} characters.")
 
 
 def _with_sorted_marks(text: str) -> str:

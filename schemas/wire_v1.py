@@ -24,7 +24,7 @@ from schemas.wire import Wire
 _VERSION = 1
 _BEFORE_BODY = {kind: b'{"type":"%b","args":' % kind for kind in stored_kinds(_VERSION)}
 
-_NO_CLAIM = "A claim is the bare userId: 32 lower-case hex digits."
+_NO_CLAIM = "A claim must be the bare userId: 32 lower-case hex digits."
 
 
 class WireV1(Wire):

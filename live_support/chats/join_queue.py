@@ -105,7 +105,7 @@ class JoinQueue:
         if outcome == b"claimed":
             raise AlreadyClaimed("Another agent has this user.")
         if outcome == b"not_waiting":
-            raise NotWaiting("This user does not wait.")
+            raise NotWaiting("This user is not in the queue.")
 
     async def hold(self, user_id: str, *, chat_id: str, agent_id: str, claim_id: str) -> bool:
         """Claim a user whom no agent has, as an agent who is about to join the chat. Nobody else sees it.

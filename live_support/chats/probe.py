@@ -72,7 +72,7 @@ class Probe:
         if rights:
             return explain_rights(rights)
         if code := next(filter(None, map(refusal_code, errors)), None):
-            return f"Redis takes no writes: {code}."
+            return f"Redis accepts no writes: {code}."
         # Somebody makes Redis forget its scripts, which says nothing of what it can do.
         return next((explain(error) for error in errors if not error.startswith("NOSCRIPT")), None)
 

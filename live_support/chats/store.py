@@ -154,7 +154,7 @@ class ChatStore:
             case b"gone":
                 raise ChatGone
             case b"forbidden":
-                raise Forbidden("You are not this participant of the chat.", close=CloseCode.FORBIDDEN)
+                raise Forbidden("The ids or the token do not match this chat.", close=CloseCode.FORBIDDEN)
             case b"claimed":
                 raise AlreadyClaimed("Another agent has this chat.", close=CloseCode.ALREADY_CLAIMED)
             case b"unnamed":

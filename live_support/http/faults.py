@@ -25,13 +25,13 @@ TOO_LARGE: Final = Fault(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The head or the trailers are too large.", Refusal.REQUEST_TOO_LARGE
 )
 BODY_TOO_LARGE: Final = Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large.", Refusal.REQUEST_TOO_LARGE)
-TOO_SLOW: Final = Fault(HTTPStatus.REQUEST_TIMEOUT, "The request did not come in time.", Refusal.REQUEST_TOO_SLOW)
-MALFORMED: Final = Fault(HTTPStatus.BAD_REQUEST, "This is no HTTP request.")
+TOO_SLOW: Final = Fault(HTTPStatus.REQUEST_TIMEOUT, "The request was not completed in time.", Refusal.REQUEST_TOO_SLOW)
+MALFORMED: Final = Fault(HTTPStatus.BAD_REQUEST, "The request is malformed.")
 PIPELINED: Final = Fault(
-    HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests wait for an earlier answer.", Refusal.REQUESTS_IN_A_ROW
+    HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests before an answer.", Refusal.REQUESTS_IN_A_ROW
 )
 OVERTAKING: Final = Fault(HTTPStatus.BAD_REQUEST, "A WebSocket handshake waits for the answers to earlier requests.")
-FULL: Final = Fault(HTTPStatus.SERVICE_UNAVAILABLE, "All connections are taken.", Refusal.CONNECTIONS)
+FULL: Final = Fault(HTTPStatus.SERVICE_UNAVAILABLE, "The server has too many connections.", Refusal.CONNECTIONS)
 FULL_OF_ADDRESS: Final = Fault(
     HTTPStatus.TOO_MANY_REQUESTS, "Too many connections from your address.", Refusal.CONNECTIONS_OF_ADDRESS
 )

@@ -55,19 +55,19 @@ def is_too_large(url: bytes, headers: Headers, max_bytes: int) -> bool:
 def fault_of(method: bytes, version: str, headers: Headers) -> Fault | None:
     """Return what is wrong with a head, of whatever request (RFC 9112)."""
     if version not in ("1.0", "1.1"):
-        return Fault(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.0 and HTTP/1.1 are spoken here.")
+        return Fault(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "Only HTTP/1.0 and HTTP/1.1 are supported.")
     if method == b"CONNECT":
-        return Fault(HTTPStatus.NOT_IMPLEMENTED, "This is no proxy.")
+        return Fault(HTTPStatus.NOT_IMPLEMENTED, "This server is not a proxy.")
     hosts = _values(headers, b"host")
     if len(hosts) > 1 or (not hosts and version == "1.1"):
-        return Fault(_BAD, "A request has one Host header.")
+        return Fault(_BAD, "A request must have exactly one Host header.")
     if hosts and not _HOST.fullmatch(hosts[0]):
         return Fault(_BAD, "The Host header is malformed.")
     codings = _values(headers, b"transfer-encoding")
     if codings and version == "1.0":
-        return Fault(_BAD, "HTTP/1.0 has no Transfer-Encoding.")
+        return Fault(_BAD, "HTTP/1.0 must not have a Transfer-Encoding.")
     if codings and [coding.lower() for coding in codings] != [b"chunked"]:
-        return Fault(HTTPStatus.NOT_IMPLEMENTED, "The only Transfer-Encoding is chunked.")
+        return Fault(HTTPStatus.NOT_IMPLEMENTED, "Only the Transfer-Encoding chunked is supported.")
     return None
 
 
@@ -79,15 +79,15 @@ def asks_for_websocket(method: bytes, version: str, headers: Headers) -> bool:
 def fault_of_handshake(headers: Headers) -> Fault | None:
     """Return what is wrong with the head of a WebSocket handshake (RFC 6455, sections 4.2.1 and 4.4)."""
     if b"upgrade" not in _tokens(headers, b"connection"):
-        return Fault(_BAD, "A WebSocket handshake has the header Connection: Upgrade.")
+        return Fault(_BAD, "A WebSocket handshake must have the header Connection: Upgrade.")
     if _values(headers, b"transfer-encoding") or any(int(size) for size in _values(headers, b"content-length")):
-        return Fault(_BAD, "A WebSocket handshake has no body.")
+        return Fault(_BAD, "A WebSocket handshake must not have a body.")
     if _values(headers, b"sec-websocket-version") != [b"13"]:
         known = ("sec-websocket-version: 13", "upgrade: websocket")
-        return Fault(HTTPStatus.UPGRADE_REQUIRED, "The only version of WebSocket is 13.", headers=known)
+        return Fault(HTTPStatus.UPGRADE_REQUIRED, "Only WebSocket version 13 is supported.", headers=known)
     keys = _values(headers, b"sec-websocket-key")
     if len(keys) != 1 or not _is_key(keys[0]):
-        return Fault(_BAD, "Sec-WebSocket-Key is 16 bytes in base64.")
+        return Fault(_BAD, "Sec-WebSocket-Key must be 16 bytes in base64.")
     return None
 
 

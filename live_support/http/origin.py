@@ -37,7 +37,7 @@ class OriginGuard:
         host = connection.headers.get("host", "")
         if host and not self._is_ours(host):
             refused(Refusal.HOST, host=_shown(_address(host)))
-            raise PermissionDeniedException("This host is not served here.")
+            raise PermissionDeniedException("This host is not allowed.")
         # An empty one is sent by no browser, and neither are two.
         for origin in connection.headers.getall("origin", []):
             if not self.allows(origin, host):

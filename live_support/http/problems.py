@@ -39,7 +39,7 @@ _CODES: dict[int, ProblemCode] = {
 _DOCUMENTED: dict[int, tuple[str, dict[str, str]]] = {
     400: (
         "The name or the body is not allowed.",
-        {"detail": "A name has 1..64 characters.", "code": "invalid"},
+        {"detail": "A name must have 1..64 characters.", "code": "invalid"},
     ),
     403: (
         "The page's origin is not allowed, or a browser was led here by prefetching or by a page of another site: "
@@ -51,7 +51,7 @@ _DOCUMENTED: dict[int, tuple[str, dict[str, str]]] = {
         {"detail": "Request Entity Too Large", "code": "too_large"},
     ),
     415: (
-        "The body is not said to be JSON.",
+        "The Content-Type is not application/json.",
         {"detail": "Content-Type must be application/json.", "code": "invalid"},
     ),
     429: (

@@ -51,7 +51,7 @@ def explain(error: str) -> str:
     if code == "WRONGPASS" or "AUTH <password>" in error:
         return "Redis does not accept the user name or password."
     if code == "NOAUTH":
-        return "Redis wants a password."
+        return "Redis requires a password."
     if "DB index" in error or "SELECT is not allowed" in error:
         return "Redis has no database of this number."
     if code in ("MOVED", "CROSSSLOT"):

@@ -29,9 +29,9 @@ async def why_unavailable(redis: RedisClient, hub: Hub, drain: Drain) -> str | N
     operation_id="getHealth",
     tags=["health"],
     summary="Ask whether the service can do its work",
-    response_description="It can.",
+    response_description="The service can do its work.",
     responses=problems(403)
-    | {503: ResponseSpec(Health, description="It cannot; the reason says why.", generate_examples=False)},
+    | {503: ResponseSpec(Health, description="It cannot do its work; the reason says why.", generate_examples=False)},
 )
 async def health(
     redis: NamedDependency[RedisClient], hub: NamedDependency[Hub], drain: NamedDependency[Drain]

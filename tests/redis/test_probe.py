@@ -260,7 +260,7 @@ async def test_where_nobody_listens_redis_does_not_answer(settings: Settings) ->
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        ("NOAUTH HELLO must be called with the client already authenticated", "Redis wants a password."),
+        ("NOAUTH HELLO must be called with the client already authenticated", "Redis requires a password."),
         (
             "ERR AUTH <password> called without any password configured",
             "Redis does not accept the user name or password.",

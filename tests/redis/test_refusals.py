@@ -139,7 +139,7 @@ async def test_one_line_at_the_beginning_and_one_at_the_end(
             with pytest.raises(Unavailable):
                 await chat.say(content)
             assert len(await chat.log()) == 1, "reading goes on"
-        assert await redis_client.ping() == f"Redis takes no writes: {code}."
+        assert await redis_client.ping() == f"Redis accepts no writes: {code}."
         assert events(logs) == [("redis_refuses_writes", code)]
 
         await trouble.end(client, server)
@@ -157,7 +157,7 @@ async def test_the_probe_finds_out_by_itself_and_leaves_nothing(
     assert await redis_client.ping() is None
     assert await client.keys("*") == []
     await TROUBLES[code].begin(client, server)
-    assert await redis_client.ping() == f"Redis takes no writes: {code}."
+    assert await redis_client.ping() == f"Redis accepts no writes: {code}."
     await TROUBLES[code].end(client, server)
     assert await redis_client.ping() is None
 
@@ -211,7 +211,7 @@ async def test_health_says_why_and_heals_without_traffic(
     service = await services.enter_async_context(serve(api.app.create_app, settings))
     async with user_in_chat(service) as (user, socket):
         await TROUBLES[code].begin(client, server)
-        await becomes(service, (503, f"Redis takes no writes: {code}."))
+        await becomes(service, (503, f"Redis accepts no writes: {code}."))
         await socket.send(user.says("hey"))
         assert error_code(await socket.receive()) == "unavailable"
         assert (await http("POST", f"{service.http}/users", json={"username": "Ana"})).status_code == 503

@@ -125,7 +125,7 @@ async def test_the_next_day_finds_the_history(start: Start, tmp_path: Path) -> N
     [
         (MESSAGES, ["User: Hey"]),
         (OPTIONS, ["ok", "now connected", "DEBUG live_support_client: Chat: connected", "now closed"]),
-        (ERRORS, ["too_large The content has at most 4000 characters."]),
+        (ERRORS, ["too_large The content must have at most 4000 characters."]),
     ],
     ids=["messages", "options", "errors"],
 )

@@ -116,7 +116,7 @@ async def test_a_bad_name_in_a_body_is_refused(shared_chat_server: Service, name
 async def test_without_a_name_the_path_is_told_what_a_name_is(shared_chat_server: Service) -> None:
     for path in ("/user/join", "/user/join/"):
         response = await http("GET", shared_chat_server.http + path)
-        assert (response.status_code, response.json()["detail"]) == (400, "A name has 1..64 characters.")
+        assert (response.status_code, response.json()["detail"]) == (400, "A name must have 1..64 characters.")
 
 
 @shared

@@ -217,7 +217,7 @@ class AgentDesk:
         except AlreadyClaimed:
             self._terminal.show("(Another agent was faster.)")
         except NotWaiting:
-            self._terminal.show("(This user does not wait any more.)")
+            self._terminal.show("(This user is no longer in the queue.)")
         except (NotAcknowledged, Refused) as error:
             self._terminal.show(f"(Not taken: {plain(error)})")
         else:
