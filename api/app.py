@@ -20,12 +20,12 @@ from live_support.chats.sweeper import Sweeper
 from live_support.http.handshake import upgrade_required
 from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
-from live_support.service.app import build_service
-from live_support.service.drain import Drain
+from live_support.service.app import Service, build_service
+from live_support.service.spec import CHAT_SERVER
 from live_support.settings import Settings
 
 
-def create_app(settings: Settings) -> Litestar:
+def create_service(settings: Settings) -> Service:
     """Build the ChatServer; nothing connects before it starts."""
     redis = RedisClient(settings, Probe(Keys(settings.key_prefix)))
     hub = Hub(redis, settings)
@@ -39,15 +39,12 @@ def create_app(settings: Settings) -> Litestar:
         async with chats.running(), sweeper.running():
             yield
 
-    app = build_service(
-        name="ChatServer",
-        key=channels.SERVER,
+    service = build_service(
+        CHAT_SERVER,
         description="Registers users, and carries the chat between a User and a Support.",
-        port=settings.chat_port,
         settings=settings,
         redis=redis,
         hub=hub,
-        drain=Drain(settings.limits, chats.catch_up),
         route_handlers=[register_user, register_no_name, create_user, chat, upgrade_required(PATH)],
         dependencies={
             "services": Services(store, queue, chats, AgentAuth.of(settings)),
@@ -55,6 +52,7 @@ def create_app(settings: Settings) -> Litestar:
         },
         lifespan=lifespan,
         channels=channels.CHANNELS,
+        catch_up=chats.catch_up,
     )
-    app.state.registrar = registrar
-    return app
+    service.app.state.registrar = registrar
+    return service

@@ -4,14 +4,13 @@ from litestar_asyncapi import ChannelDefinition, OperationDefinition
 from litestar_asyncapi.spec import Parameter
 
 from live_support.docs_pages.asyncapi import close_codes, join_channel, messages, server
+from live_support.service.spec import CHAT_SERVER
 from schemas.examples import REGISTERED_USER
-
-SERVER = "chat-server"
 
 _CHAT = ChannelDefinition(
     key="chat",
     address="/chat/{chatId}",
-    servers=server(SERVER),
+    servers=server(CHAT_SERVER.key),
     parameters={
         "chatId": Parameter(
             description="As registration gave it: 32 lower-case hex digits (`^[0-9a-f]{32}$`). "

@@ -17,7 +17,6 @@ from schemas.json_schema import JsonSchema, json_schemas
 from schemas.registry import MESSAGES, select, union
 
 FOLDER = Path(__file__).parent
-SERVICES = {"chat-server": "api.app:create_app", "subscriber": "subscriber.app:create_app"}
 
 _GENERATED = {"x-generated": "by `task schemas`; do not edit"}
 _DEFS = "#/$defs/{name}"
@@ -46,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def exported() -> dict[str, str]:
     """Make the text of every exported file, by its name."""
     settings = pkgutil.resolve_name("live_support.settings:Settings")()
-    apps = {key: pkgutil.resolve_name(where)(settings) for key, where in SERVICES.items()}
+    services = pkgutil.resolve_name("live_support.service.spec:SERVICES")
+    apps = {key: spec.create(settings).app for key, spec in services.items()}
     asyncapis = {key: _asyncapi(app) for key, app in apps.items()}
     documents = {
         "chat.client.schema.json": _chat_client(),

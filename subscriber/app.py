@@ -15,14 +15,14 @@ from live_support.chats.waiting_view import WaitingView
 from live_support.http.handshake import upgrade_required
 from live_support.redis.client import RedisClient
 from live_support.redis.hub import Hub
-from live_support.service.app import build_service
-from live_support.service.drain import Drain
+from live_support.service.app import Service, build_service
+from live_support.service.spec import SUBSCRIBER
 from live_support.settings import Settings
 from subscriber import channels
 from subscriber.joins import PATH, joins
 
 
-def create_app(settings: Settings) -> Litestar:
+def create_service(settings: Settings) -> Service:
     """Build the Subscriber; nothing connects before it starts."""
     redis = RedisClient(settings, Probe(Keys(settings.key_prefix)))
     hub = Hub(redis, settings)
@@ -36,14 +36,11 @@ def create_app(settings: Settings) -> Litestar:
             yield
 
     return build_service(
-        name="Subscriber",
-        key=channels.SERVER,
+        SUBSCRIBER,
         description="Shows the waiting users to the agents, and lets exactly one claim each.",
-        port=settings.subscriber_port,
         settings=settings,
         redis=redis,
         hub=hub,
-        drain=Drain(settings.limits),
         route_handlers=[joins, upgrade_required(PATH)],
         dependencies={
             "view": view,

@@ -4,17 +4,16 @@ from litestar_asyncapi import ChannelDefinition, MessageDefinition, OperationDef
 from litestar_asyncapi.spec import MessageExample
 
 from live_support.docs_pages.asyncapi import agents_only, close_codes, join_channel, messages, server
+from live_support.service.spec import SUBSCRIBER
 from schemas.errors import CloseCode
 from schemas.examples import CLAIM
 from schemas.json_schema import json_schemas
 from schemas.messages import Id
 
-SERVER = "subscriber"
-
 _JOINS = ChannelDefinition(
     key="joins",
     address="/joins",
-    servers=server(SERVER),
+    servers=server(SUBSCRIBER.key),
     operations=[
         OperationDefinition(
             action="receive",

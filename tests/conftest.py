@@ -171,12 +171,12 @@ async def services() -> AsyncIterator[AsyncExitStack]:
 
 @pytest.fixture
 async def chat_server(settings: Settings, services: AsyncExitStack) -> Service:
-    return await services.enter_async_context(serve(api.app.create_app, settings))
+    return await services.enter_async_context(serve(api.app.create_service, settings))
 
 
 @pytest.fixture
 async def subscriber_service(settings: Settings, services: AsyncExitStack) -> Service:
-    return await services.enter_async_context(serve(subscriber.app.create_app, settings))
+    return await services.enter_async_context(serve(subscriber.app.create_service, settings))
 
 
 @pytest.fixture
@@ -211,13 +211,13 @@ async def shared_settings(redis_url: str) -> Settings:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_chat_server(shared_settings: Settings) -> AsyncIterator[Service]:
-    async with serve(api.app.create_app, shared_settings) as service:
+    async with serve(api.app.create_service, shared_settings) as service:
         yield service
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_subscriber(shared_settings: Settings) -> AsyncIterator[Service]:
-    async with serve(subscriber.app.create_app, shared_settings) as service:
+    async with serve(subscriber.app.create_service, shared_settings) as service:
         yield service
 
 

@@ -14,19 +14,14 @@ from typing import NoReturn
 from live_support.cli.lifeline import end_with_stdin
 from live_support.cli.process import complain, handle_signals, open_standard_streams, say
 from live_support.cli.settings_table import settings_table
-from live_support.cli.up import service_ports, up
+from live_support.cli.up import up
 from live_support.environment import PREFIX, did_you_mean
+from live_support.service.spec import SERVICES
 from live_support.settings import Settings, SettingsError
 
 MAX_WORKERS = 64
 MAX_MINUTES = 525_600
 """A year, for a token."""
-
-SERVICES = {
-    "chat-server": ("ChatServer", "api.app:create_app"),
-    "subscriber": ("Subscriber", "subscriber.app:create_app"),
-}
-"""What each command runs: the name of the service, and where it is made."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,18 +78,15 @@ def _shares_a_port(options: argparse.Namespace) -> bool:
 
 def _serve(options: argparse.Namespace, settings: Settings) -> int:
     # Not at the top: loading Litestar takes longer than all that `up` and `--help` do.
-    from live_support.service.app import run_service
+    from live_support.service.server import run_service
 
     handle_signals()
     # uvicorn raises the signal again when it has stopped; by default that would look like a crash.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    name, create_app = SERVICES[options.command]
     return run_service(
-        pkgutil.resolve_name(create_app),
+        SERVICES[options.command],
         settings,
-        service_ports(settings)[options.command],
-        name=name,
         share_port=options.share_port,
         worker=options.worker,
         on_ready=_say_ready if options.say_when_ready else None,

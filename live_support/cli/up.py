@@ -20,6 +20,7 @@ from typing import Any
 from live_support.cli.process import complain, handle_signals, say
 from live_support.environment import PREFIX
 from live_support.service.sockets import PortRefused, open_sockets
+from live_support.service.spec import CHAT_SERVER, SERVICES, SUBSCRIBER
 from live_support.settings import Settings
 
 READY_SECONDS = 30
@@ -34,11 +35,6 @@ PAGES = {"OpenAPI": "/schema", "AsyncAPI": "/asyncapi", "health": "/health"}
 
 class UpError(Exception):
     """Raised when the system cannot start or go on; the text is the one line that is shown."""
-
-
-def service_ports(settings: Settings) -> dict[str, int]:
-    """Each service by the name of its command, and the port set for it."""
-    return {"chat-server": settings.chat_port, "subscriber": settings.subscriber_port}
 
 
 def up(settings: Settings, workers: int) -> int:
@@ -64,7 +60,7 @@ async def _run(settings: Settings, workers: int) -> None:
         # The services still write to Redis while they see their clients off.
         redis = children.pop(REDIS, None)
         services = list(children.values())
-        # A service that is asked twice hastens. Redis is asked once: it saves what it has.
+        # A service that is asked twice ends sooner. Redis is asked once: it saves what it has.
         _on_signal(lambda: _terminate(services))
         await _end(services)
         await _end([redis] if redis else [])
@@ -82,7 +78,7 @@ async def _start_and_watch(settings: Settings, workers: int, children: dict[str,
         env[f"{PREFIX}REDIS_URL"] = await _start_redis(settings, lifeline, children)
     ports = _free_ports(settings, workers)
     for name, port in ports.items():
-        env[_port_variable(name)] = str(port)
+        env[SERVICES[name].port_variable] = str(port)
     services = {}
     for name, command in _commands(workers).items():
         arguments = [*command, "--end-with-stdin", "--say-when-ready"]
@@ -101,13 +97,13 @@ async def _start_and_watch(settings: Settings, workers: int, children: dict[str,
 def _commands(workers: int) -> dict[str, list[str]]:
     """What each process of a service is called, and its command."""
     if workers == 1:
-        chat_servers = {"chat-server": ["chat-server"]}
+        chat_servers = {CHAT_SERVER.key: [CHAT_SERVER.key]}
     else:
         chat_servers = {
-            f"chat-server worker {number}": ["chat-server", "--share-port", "--worker", str(number)]
+            f"{CHAT_SERVER.key} worker {number}": [CHAT_SERVER.key, "--share-port", "--worker", str(number)]
             for number in range(1, workers + 1)
         }
-    return {**chat_servers, "subscriber": ["subscriber"]}
+    return {**chat_servers, SUBSCRIBER.key: [SUBSCRIBER.key]}
 
 
 async def _start_redis(settings: Settings, lifeline: int, children: dict[str, Process]) -> str:
@@ -160,19 +156,19 @@ def _free_ports(settings: Settings, workers: int) -> dict[str, int]:
     """The port of each service; 0 in the settings becomes one that is free now. One that is to be shared is held."""
     ports: dict[str, int] = {}
     probes: list[socket.socket] = []
-    for name, port in service_ports(settings).items():
+    for name, spec in SERVICES.items():
         try:
             # Not shared, and listening: so it fails if anybody has the port, be it a shared one.
-            probes += (probe := open_sockets(settings.hosts, port))
+            probes += (probe := open_sockets(settings.hosts, spec.port(settings)))
             ports[name] = probe[0].getsockname()[1]
             for each in probe:
                 each.listen()
-            if name == "chat-server" and workers > 1:
+            if name == CHAT_SERVER.key and workers > 1:
                 _hold(probe, settings.hosts, ports[name])
         except PortRefused as refused:
-            raise UpError(f"{_port_variable(name)}: {refused}") from None
+            raise UpError(f"{spec.port_variable}: {refused}") from None
         except OSError as error:
-            raise UpError(f"{_port_variable(name)}: {PortRefused(settings.host, ports[name], error)}") from None
+            raise UpError(f"{spec.port_variable}: {PortRefused(settings.host, ports[name], error)}") from None
     for each in probes:
         each.close()
     return ports
@@ -190,10 +186,6 @@ def _hold(probe: Sequence[socket.socket], hosts: Sequence[str], port: int) -> No
         # bind one port as long as none listens, and the probe of another `up` is to fail on this one.
         each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         _held_until_this_process_ends = each.detach()
-
-
-def _port_variable(service: str) -> str:
-    return PREFIX + {"chat-server": "CHAT_PORT", "subscriber": "SUBSCRIBER_PORT"}[service]
 
 
 async def _watch(name: str, child: Process) -> None:
@@ -220,7 +212,7 @@ def _announcement(hosts: Sequence[str], ports: dict[str, int], workers: int, red
         base, *others = _urls(hosts, port)
         lines += [f"  {name:12} {base}", *(f"    {label:10} {base}{path}" for label, path in PAGES.items())]
         lines += [f"    {'also on':10} {url}" for url in others]
-        if name == "chat-server" and workers > 1:
+        if name == CHAT_SERVER.key and workers > 1:
             lines.append(f"    {'workers':10} {workers}")
     return "\n".join([*lines, f"  {REDIS} {redis}"] if redis else lines)
 

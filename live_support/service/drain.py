@@ -1,8 +1,8 @@
-"""Drain: how a service that is told to stop sees its clients off. Knows connections, not what they carry.
+"""Drain: how a service that is told to stop lets its clients go. Knows connections, not what they carry.
 
 First `/health` and new sockets are answered with 503. Then no further frame is taken, and those that were taken are
-finished: stored and echoed, or answered with an `Error`. Then the sockets close with 1012, and who does not leave
-is cut off. A frame that was not taken has no answer; after the re-join the history shows that it is not stored.
+finished: stored and echoed, or answered with an `Error`. Then the sockets close with 1012, and a peer that does not
+leave is cut off. A frame that was not taken has no answer; after the re-join the history shows that it is not stored.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ log = structlog.get_logger()
 
 _POLL_SECONDS = 0.01
 _CATCH_UP_SECONDS = 1.0
-_HURRY_SECONDS = 0.5
+_EXPEDITED_SECONDS = 0.5
 
 
-async def _nothing_to_catch_up() -> None:
-    pass
+async def nothing_to_catch_up() -> None:
+    """Send nothing: the service keeps nothing back."""
 
 
 class Drain:
@@ -34,18 +34,20 @@ class Drain:
 
     Args:
         limits: how long each step may take.
+        connections: of the service.
         catch_up: sends on what is stored and was not delivered yet, so that no echo is missing.
     """
 
-    def __init__(self, limits: Limits, catch_up: Callable[[], Awaitable[None]] = _nothing_to_catch_up) -> None:
-        self.connections = Connections()
-        """The service's."""
+    def __init__(
+        self, limits: Limits, connections: Connections, catch_up: Callable[[], Awaitable[None]] = nothing_to_catch_up
+    ) -> None:
         self.stopping = False
         """Whether new sockets are refused, and `/health` says so."""
         self._limits = limits
+        self._connections = connections
         self._catch_up = catch_up
         self._deadline = float("inf")
-        self._hastened = False
+        self._expedited = False
 
     def refusing_sockets(self, app: ASGIApp) -> ASGIApp:
         """Middleware that refuses a WebSocket while stopping: a proxy may then take it to another process."""
@@ -62,33 +64,33 @@ class Drain:
 
     # The stop.
 
-    async def see_off(self) -> None:
+    async def drain(self) -> None:
         """Refuse what is new, finish what was begun, and ask every connection to come back elsewhere."""
         self.stopping = True
-        self._deadline = self._now() + (_HURRY_SECONDS if self._hastened else self._limits.drain_seconds)
-        log.info("stopping", connections=len(self.connections))
-        await self._unless_hastened(lambda: False, self._limits.stop_notice_seconds)
+        self._deadline = self._now() + (_EXPEDITED_SECONDS if self._expedited else self._limits.drain_seconds)
+        log.info("stopping", connections=len(self._connections))
+        await self._wait_unless_expedited(lambda: False, self._limits.stop_notice_seconds)
 
         # A command to Redis has a deadline, and after one that has missed it there is but a short try.
-        await self._unless_hastened(self._all_have_answered, self._limits.store_seconds + 1)
+        await self._wait_unless_expedited(self._all_answered, self._limits.store_seconds + 1)
         catching_up = asyncio.create_task(self._deliver_the_rest())
-        await self._unless_hastened(catching_up.done, _CATCH_UP_SECONDS)
+        await self._wait_unless_expedited(catching_up.done, _CATCH_UP_SECONDS)
         catching_up.cancel()
 
-        await self.until(self._all_have_left, self._limits.leave_seconds)
-        for connection in self.connections:
+        await self.wait_until(self._all_closed, self._limits.leave_seconds)
+        for connection in self._connections:
             connection.abort()
 
-    def _all_have_answered(self) -> bool:
+    def _all_answered(self) -> bool:
         # Each time all of them: a handshake that had begun before the stop may have ended since.
-        for connection in self.connections:
+        for connection in self._connections:
             connection.stop_receiving()
-        return not any(connection.working for connection in self.connections)
+        return not any(connection.working for connection in self._connections)
 
-    def _all_have_left(self) -> bool:
-        for connection in self.connections:
+    def _all_closed(self) -> bool:
+        for connection in self._connections:
             connection.close(CloseCode.SERVICE_RESTART)
-        return not len(self.connections)
+        return not len(self._connections)
 
     async def _deliver_the_rest(self) -> None:
         try:
@@ -98,17 +100,17 @@ class Drain:
         except Exception as error:
             log.error("catch_up_failed", exc_info=error)
 
-    def hasten(self) -> None:
+    def expedite(self) -> None:
         """End every wait soon: somebody asked twice. May be called from a signal handler."""
-        self._hastened = True  # perhaps before the stop has begun
-        self._deadline = min(self._deadline, self._now() + _HURRY_SECONDS)
+        self._expedited = True  # perhaps before the stop has begun
+        self._deadline = min(self._deadline, self._now() + _EXPEDITED_SECONDS)
 
-    async def _unless_hastened(self, condition: Callable[[], bool], seconds: float) -> None:
-        """Wait as `until` does, but leave time for the closing."""
+    async def _wait_unless_expedited(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Wait as `wait_until` does, but leave time for the closing."""
         seconds = min(seconds, self.seconds_left - self._limits.leave_seconds)
-        await self.until(lambda: self._hastened or condition(), seconds)
+        await self.wait_until(lambda: self._expedited or condition(), seconds)
 
-    async def until(self, condition: Callable[[], bool], seconds: float) -> None:
+    async def wait_until(self, condition: Callable[[], bool], seconds: float) -> None:
         """Wait until a condition holds, for so long, and no longer than the stop may take."""
         # Looked at again and again: an event for every frame would cost each of them something.
         end = self._now() + seconds

@@ -14,14 +14,28 @@ _SHARED_SECONDS = 0.1
 """So long an answer of Redis's is given to everybody who asks: a flood of requests costs it ten probes a second."""
 
 
-async def why_unavailable(redis: RedisClient, hub: Hub, drain: Drain) -> str | None:
-    """Say why this process cannot do its work now, as `/health` does; None if it can."""
-    if drain.stopping:
-        return "The service is stopping."
-    # First what Redis says itself, which names a missing right.
-    if reason := await redis.ping(max_age_seconds=_SHARED_SECONDS):
-        return reason
-    return None if hub.listening else "Redis refuses a subscription."
+class Readiness:
+    """Whether this process can do its work now.
+
+    Args:
+        redis: has to be usable.
+        hub: has to be listening.
+        drain: must not have begun.
+    """
+
+    def __init__(self, redis: RedisClient, hub: Hub, drain: Drain) -> None:
+        self._redis = redis
+        self._hub = hub
+        self._drain = drain
+
+    async def problem(self) -> str | None:
+        """Return why this process cannot do its work, or None if it can."""
+        if self._drain.stopping:
+            return "The service is stopping."
+        # First what Redis says itself, which names a missing right.
+        if reason := await self._redis.ping(max_age_seconds=_SHARED_SECONDS):
+            return reason
+        return None if self._hub.listening else "Redis refuses a subscription."
 
 
 @get(
@@ -33,11 +47,9 @@ async def why_unavailable(redis: RedisClient, hub: Hub, drain: Drain) -> str | N
     responses=problems(403)
     | {503: ResponseSpec(Health, description="It cannot do its work; the reason says why.", generate_examples=False)},
 )
-async def health(
-    redis: NamedDependency[RedisClient], hub: NamedDependency[Hub], drain: NamedDependency[Drain]
-) -> Response[Health]:
+async def health(readiness: NamedDependency[Readiness]) -> Response[Health]:
     """Answer 200 when Redis answers and allows all that a join needs, else 503 with the reason."""
-    reason = await why_unavailable(redis, hub, drain)
+    reason = await readiness.problem()
     headers = {"Cache-Control": "no-store"}
     if reason is None:
         return Response(Health(status="ok"), headers=headers)
@@ -45,9 +57,7 @@ async def health(
 
 
 @head("/health", include_in_schema=False)
-async def health_head(
-    redis: NamedDependency[RedisClient], hub: NamedDependency[Hub], drain: NamedDependency[Drain]
-) -> Response[None]:
+async def health_head(readiness: NamedDependency[Readiness]) -> Response[None]:
     """Answer as `GET` does, for monitors that read no body."""
-    available = await why_unavailable(redis, hub, drain) is None
+    available = await readiness.problem() is None
     return Response(None, status_code=200 if available else 503, headers={"Cache-Control": "no-store"})

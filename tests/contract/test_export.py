@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-import api.app
-import subscriber.app
+from live_support.service.spec import SERVICES
 from live_support.settings import Settings
 from schemas import export
 from schemas.errors import OTHER_CLOSES, CloseCode
@@ -136,8 +135,8 @@ def test_every_websocket_route_is_described_and_nothing_else() -> None:
     redis = [{"$ref": "#/servers/redis"}]
     routes = {
         route.path_format: [{"$ref": f"#/servers/{key}"}]
-        for key, create_app in (("chat-server", api.app.create_app), ("subscriber", subscriber.app.create_app))
-        for route in create_app(Settings()).routes
+        for key, spec in SERVICES.items()
+        for route in spec.create(Settings()).app.routes
         if type(route).__name__ == "WebSocketRoute"
     }
     assert described == {**routes, "Join": redis}

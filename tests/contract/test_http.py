@@ -1,7 +1,6 @@
 """What the HTTP routes answer is what the OpenAPI documents say."""
 
 import json
-from collections.abc import Callable
 from typing import Any, cast
 
 import httpx
@@ -11,11 +10,10 @@ from litestar import Litestar, get
 from litestar.utils.sync import AsyncCallable
 
 import api.app
-import subscriber.app
 from live_support.http.problems import problems_plugin
 from live_support.limits import Limits
 from live_support.rate import Rate
-from live_support.settings import Settings
+from live_support.service.spec import CHAT_SERVER, SERVICES, SUBSCRIBER, ServiceSpec
 from schemas import export
 from tests.helpers.services import UNIT, Service, http, make_settings, serve
 
@@ -83,7 +81,7 @@ async def test_prefetching(chat_server: Service) -> None:
 
 
 async def test_registering_too_often(redis_url: str) -> None:
-    async with serve(api.app.create_app, make_settings(redis_url, join_rate=Rate("1/hour"))) as chat_server:
+    async with serve(api.app.create_service, make_settings(redis_url, join_rate=Rate("1/hour"))) as chat_server:
         await http("GET", f"{chat_server.http}/user/join/Nika")
         response = await http("GET", f"{chat_server.http}/user/join/Nika")
     assert response.status_code == 429
@@ -93,7 +91,7 @@ async def test_registering_too_often(redis_url: str) -> None:
 
 async def test_without_redis() -> None:
     settings = make_settings("redis://127.0.0.1:1", limits=Limits(store_seconds=UNIT))
-    transport = httpx.ASGITransport(cast(Any, api.app.create_app(settings)))
+    transport = httpx.ASGITransport(cast(Any, api.app.create_service(settings).app))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         response = await client.get("/user/join/Nika")
         assert response.status_code == 503
@@ -113,7 +111,7 @@ async def test_health_answers_monitors_that_read_no_body(chat_server: Service, s
         response = await http("HEAD", f"{service.http}/health")
         assert (response.status_code, response.content) == (200, b"")
         assert response.headers["cache-control"] == "no-store"
-    app = cast(Any, api.app.create_app(make_settings("redis://127.0.0.1:1", limits=Limits(store_seconds=UNIT))))
+    app = cast(Any, api.app.create_service(make_settings("redis://127.0.0.1:1", limits=Limits(store_seconds=UNIT))).app)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         response = await client.head("/health")
         assert (response.status_code, response.content) == (503, b"")
@@ -134,13 +132,11 @@ async def test_what_is_not_there(chat_server: Service) -> None:
 
 
 @pytest.mark.parametrize("layer", ["picows", "uvicorn"])
-@pytest.mark.parametrize(
-    ("create_app", "path"), [(api.app.create_app, "/chat/x"), (subscriber.app.create_app, "/joins")]
-)
+@pytest.mark.parametrize(("spec", "path"), [(CHAT_SERVER, "/chat/x"), (SUBSCRIBER, "/joins")])
 async def test_plain_http_at_the_address_of_a_websocket_is_told_so(
-    create_app: Callable[[Settings], Litestar], path: str, layer: str, redis_url: str
+    spec: ServiceSpec, path: str, layer: str, redis_url: str
 ) -> None:
-    async with serve(create_app, make_settings(redis_url, websocket=layer)) as service:
+    async with serve(spec.create, make_settings(redis_url, websocket=layer)) as service:
         for headers in ({}, {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": ""}):
             for method in ("GET", "HEAD"):
                 response = await http(method, service.http + path, headers=headers)
@@ -158,8 +154,8 @@ async def test_plain_http_at_the_address_of_a_websocket_is_told_so(
 
 def test_nothing_of_a_request_runs_in_a_thread() -> None:
     """A thread costs more than what it would do here, and a few dozen that wait would hold up all others."""
-    for create_app in (api.app.create_app, subscriber.app.create_app):
-        for each in create_app(make_settings("redis://127.0.0.1:1")).routes:
+    for spec in SERVICES.values():
+        for each in spec.create(make_settings("redis://127.0.0.1:1")).app.routes:
             for handler in getattr(each, "route_handlers", None) or [cast(Any, each).route_handler]:
                 guards = handler.resolve_guards()
                 assert not [guard for guard in guards if isinstance(guard, AsyncCallable)], handler

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import httpx
 import msgspec
-from litestar import Litestar
 
 from live_support.limits import Limits
 from live_support.rate import Rate
-from live_support.service.app import Server
+from live_support.service import app
+from live_support.service.server import Server
 from live_support.settings import Settings
 
 UNIT = float(os.environ.get("LIVE_SUPPORT_TEST_UNIT_MS", "100")) / 1000
@@ -61,11 +61,10 @@ class Service(NamedTuple):
 
 @asynccontextmanager
 async def serve(
-    create_app: Callable[[Settings], Litestar], settings: Settings, *, port: int = 0
+    create_service: Callable[[Settings], app.Service], settings: Settings, *, port: int = 0
 ) -> AsyncIterator[Service]:
-    """Serve an app as production does, on a free port unless one is given, until the block ends."""
-    app = create_app(settings)
-    server = Server(app, settings, port)
+    """Run a service as production does, on a free port unless one is given, until the block ends."""
+    server = Server(create_service(settings), port)
     # uvicorn would take over the signals of the whole test run.
     server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
     running = asyncio.create_task(server.serve())
@@ -82,7 +81,7 @@ async def serve(
         await eventually(lambda: is_healthy(service))
         yield service
     finally:
-        # The second time it would hasten the stop.
+        # The second time it would expedite the stop.
         await (running if running.done() else stop())
 
 

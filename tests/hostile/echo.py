@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 from litestar import Litestar, WebSocket, get, websocket
-from litestar.datastructures import State
 
 from live_support.rate import Rate
-from live_support.service.app import Server
+from live_support.service.app import Service
 from live_support.service.drain import Drain
+from live_support.service.server import Server
 from live_support.settings import Settings
 from live_support.websocket.connection import Connection
+from live_support.websocket.connections import Connections
 from live_support.websocket.handler import Handler
 from schemas.errors import ChatError
 from schemas.wire_v1 import V1
@@ -38,20 +39,21 @@ class Echo(Handler):
         """Keep nothing."""
 
 
-def create_app(settings: Settings) -> Litestar:
+def create_service(settings: Settings) -> Service:
     """Build the service."""
-    drain = Drain(settings.limits)
+    connections = Connections()
 
     @websocket("/echo")
     async def echo(socket: WebSocket[Any, Any, Any]) -> None:
-        connection = Connection(settings, drain.connections)
+        connection = Connection(settings, connections)
         await connection.run(socket, Echo(connection))
 
     @get("/health", sync_to_thread=False)
     def health() -> str:
         return "ok"
 
-    return Litestar([echo, health], openapi_config=None, logging_config=None, state=State({"drain": drain}))
+    app = Litestar([echo, health], openapi_config=None, logging_config=None)
+    return Service(settings, app, connections, Drain(settings.limits, connections))
 
 
 def settings() -> Settings:
@@ -62,7 +64,7 @@ def settings() -> Settings:
 def main() -> None:
     """Serve until SIGTERM."""
     given = settings()
-    Server(create_app(given), given, given.chat_port).run()
+    Server(create_service(given), given.chat_port).run()
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ PASSED = {"OK", "NON-STRICT", "INFORMATIONAL"}
 @pytest.mark.parametrize("layer", EXCEPTIONS)
 async def test_the_cases_pass(layer: str, tmp_path: Path) -> None:
     settings = replace(echo.settings(), websocket=layer)
-    async with serve(echo.create_app, settings) as service:
+    async with serve(echo.create_service, settings) as service:
         kosoku = await asyncio.create_subprocess_exec(
             *(Path(sys.executable).parent / "kosoku", "--mode", "fuzzingclient", f"{service.ws}/echo"),
             *("--exclude", "9.*", "--exclude", "12.*", "--exclude", "13.*", "--outdir", tmp_path),

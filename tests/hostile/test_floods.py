@@ -38,7 +38,7 @@ async def test_whoever_floods_after_our_close_is_cut_off() -> None:
     """And keeps no socket until the time for the closing handshake is over. (uvicorn's class stops reading.)"""
     limits = Limits(close_seconds=100 * DEADLINE)
     async with (
-        serve(echo.create_app, replace(echo.settings(), websocket="picows", limits=limits)) as service,
+        serve(echo.create_service, replace(echo.settings(), websocket="picows", limits=limits)) as service,
         connected(service) as (reader, writer),
     ):
         writer.write(frame(BINARY, b"?"))
@@ -61,7 +61,7 @@ async def test_a_flood_does_not_make_the_read_buffer_grow(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(PicowsProtocol, "_hand_over", noting)
     async with (
-        serve(echo.create_app, replace(echo.settings(), websocket="picows")) as service,
+        serve(echo.create_service, replace(echo.settings(), websocket="picows")) as service,
         connected(service) as (reader, writer),
     ):
         reading = asyncio.create_task(reader.read(-1))

@@ -17,8 +17,8 @@ PING, PONG, CLOSE, TEXT = 0x89, 0xA, 0x88, 0x81
 @pytest.fixture(params=["picows", "uvicorn"])
 async def service(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
     often = partial(uvicorn.Config, ws_ping_interval=2 * UNIT, ws_ping_timeout=5 * UNIT)
-    monkeypatch.setattr("live_support.service.app.uvicorn.Config", often)
-    async with serve(echo.create_app, replace(echo.settings(), websocket=request.param)) as service:
+    monkeypatch.setattr("live_support.service.server.uvicorn.Config", often)
+    async with serve(echo.create_service, replace(echo.settings(), websocket=request.param)) as service:
         yield service
 
 

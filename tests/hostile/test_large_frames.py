@@ -16,7 +16,7 @@ SIZES = [random.Random(seed).choice((9_000, 20_000, 60_000, 65_536, 65_535, 130,
 @pytest.mark.parametrize("layer", ["picows", "uvicorn"])
 async def test_large_frames_reach_a_late_reader_whole(layer: str) -> None:
     limits = Limits(outbox_bytes=10**8, send_seconds=600, unanswered=10**6)
-    async with serve(echo.create_app, replace(echo.settings(), websocket=layer, limits=limits)) as service:
+    async with serve(echo.create_service, replace(echo.settings(), websocket=layer, limits=limits)) as service:
         small = socket.socket()
         small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
         small.connect(("127.0.0.1", service.port))

@@ -14,7 +14,7 @@ NORMAL = (1000).to_bytes(2, "big")
 
 async def talk(sent: bytes) -> bytes:
     """What an echo server answers on a connection that ends, picows' frames as they come."""
-    async with serve(echo.create_app, replace(echo.settings(), websocket="picows")) as service:
+    async with serve(echo.create_service, replace(echo.settings(), websocket="picows")) as service:
         reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
         writer.write(
             b"GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

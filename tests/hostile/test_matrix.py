@@ -75,8 +75,8 @@ async def world(redis_url: str) -> AsyncIterator[World]:
     )
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        chat_server = await enter(serve(api.app.create_app, settings))
-        joins_service = await enter(serve(subscriber.app.create_app, settings))
+        chat_server = await enter(serve(api.app.create_service, settings))
+        joins_service = await enter(serve(subscriber.app.create_service, settings))
         active, active_socket = await enter(user_in_chat(chat_server))
         support_socket = await enter(active.chat(chat_server, **bearer(VIKA)))
         await support_socket.send(active.support_join())

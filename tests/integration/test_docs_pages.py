@@ -239,8 +239,8 @@ def test_the_first_visit_does_not_make_the_document() -> None:
 import asyncio, httpx, sys, api.app, subscriber.app
 from live_support.settings import Settings
 async def visit():
-    for create_app in (api.app.create_app, subscriber.app.create_app):
-        transport = httpx.ASGITransport(create_app(Settings()))
+    for create_service in (api.app.create_service, subscriber.app.create_service):
+        transport = httpx.ASGITransport(create_service(Settings()).app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             for path in ("/asyncapi", "/asyncapi/asyncapi.json"):
                 assert (await client.get(path)).status_code == 200

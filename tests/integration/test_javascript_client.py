@@ -99,7 +99,7 @@ async def test_it_talks_and_is_back_after_a_restart(
     settings: Settings, subscriber_service: Service, pages: Any
 ) -> None:
     port = free_port()
-    async with serve(api.app.create_app, settings, port=port) as service:
+    async with serve(api.app.create_service, settings, port=port) as service:
         async with agent_socket(subscriber_service) as joins:
             page = await pages(service.http, "Nika & Co.")
             request = await joins.receive()
@@ -114,7 +114,7 @@ async def test_it_talks_and_is_back_after_a_restart(
             what, text = await page.next()
             assert what == "tell"
             assert "white space" in text
-    async with serve(api.app.create_app, settings, port=port):
+    async with serve(api.app.create_service, settings, port=port):
         assert await page.next() == ["tell", "Vika is here."]
         assert await page.next() == ["show", ["User: Hey", "Support: Hello!"]]
         page.types("Still there?")

@@ -35,8 +35,8 @@ async def installations(
     made = []
     for prefix in PREFIXES:
         settings = make_settings(redis_url, key_prefix=prefix, join_rate=Rate("3/hour"))
-        chat_server = await services.enter_async_context(serve(api.app.create_app, settings))
-        joins = await services.enter_async_context(serve(subscriber.app.create_app, settings))
+        chat_server = await services.enter_async_context(serve(api.app.create_service, settings))
+        joins = await services.enter_async_context(serve(subscriber.app.create_service, settings))
         client = await services.enter_async_context(ChatClient(chat_server.http, options=options))
         made.append(Installation(client, partial(JoinsClient, joins.http, options=options)))
     yield made

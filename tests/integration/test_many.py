@@ -27,7 +27,7 @@ pytestmark = pytest.mark.given(claim_lease_seconds=6000 * UNIT, leave_grace_seco
 @pytest.fixture
 async def offices(agent: Agent, settings: Settings, services: AsyncExitStack, options: Options) -> list[Agent]:
     """Agents at two Subscribers, which share the queue in Redis."""
-    other = await services.enter_async_context(serve(subscriber.app.create_app, settings))
+    other = await services.enter_async_context(serve(subscriber.app.create_service, settings))
     return [agent, partial(JoinsClient, other.http, options=options)]
 
 

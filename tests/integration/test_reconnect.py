@@ -112,13 +112,13 @@ async def test_a_message_that_never_arrived_is_not_acknowledged(shaky: ChatClien
 
 
 async def test_a_restart_on_the_same_port(settings: Settings, options: Options) -> None:
-    async with serve(api.app.create_app, settings) as service:
+    async with serve(api.app.create_service, settings) as service:
         client = ChatClient(service.http, options=options)
         user = client.chat(await client.register("Nika"))
         await user.__aenter__()
         await user.send("before")
     sending = asyncio.create_task(user.send("while it is away"))
-    async with asyncio.timeout(DEADLINE), serve(api.app.create_app, settings, port=service.port):
+    async with asyncio.timeout(DEADLINE), serve(api.app.create_service, settings, port=service.port):
         await sending
         await user.send("after")
         assert await hear_said(user, 3) == ["before", "while it is away", "after"]

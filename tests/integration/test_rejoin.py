@@ -68,7 +68,7 @@ async def view(
 async def test_fifty_refreshes_while_messages_flow_show_one_order(
     client: ChatClient, settings: Settings, services: AsyncExitStack, options: Options
 ) -> None:
-    second_server = await services.enter_async_context(serve(api.app.create_app, settings))
+    second_server = await services.enter_async_context(serve(api.app.create_service, settings))
     other_client = await services.enter_async_context(ChatClient(second_server.http, options=options))
     user = await client.register("Nika")
     async with client.chat(user) as writing, client.support_chat(request_of(user), name="Vika") as support:

@@ -167,13 +167,13 @@ async def cluster_url(tmp_path: Path) -> AsyncIterator[str]:
 
 async def test_a_node_of_a_cluster_runs_the_scripts(cluster_url: str) -> None:
     settings = make_settings(cluster_url)
-    async with serve(api.app.create_app, settings) as chat, serve(subscriber.app.create_app, settings) as joins:
+    async with serve(api.app.create_service, settings) as chat, serve(subscriber.app.create_service, settings) as joins:
         await converse(chat, joins)
 
 
 async def test_when_everybody_has_gone_the_keys_go_too(redis: Redis, redis_url: str) -> None:
     settings = make_settings(redis_url, chat_ttl_seconds=15 * UNIT, leave_grace_seconds=3 * UNIT)
-    async with serve(api.app.create_app, settings) as chat, serve(subscriber.app.create_app, settings) as joins:
+    async with serve(api.app.create_service, settings) as chat, serve(subscriber.app.create_service, settings) as joins:
         await converse(chat, joins)
 
         async def only_kept() -> bool:

@@ -84,7 +84,10 @@ async def becomes(redis: RedisClient, reason: str | None) -> None:
 async def test_the_rights_of_the_documents_are_enough_for_both_services(settings: Settings, user_url: str) -> None:
     limited = replace(settings, redis_url=user_url)
     with capture_logs() as logs:
-        async with serve(api.app.create_app, limited) as chat, serve(subscriber.app.create_app, limited) as joins:
+        async with (
+            serve(api.app.create_service, limited) as chat,
+            serve(subscriber.app.create_service, limited) as joins,
+        ):
             await converse(chat, joins)
     assert [log for log in logs if log["log_level"] == "error"] == []
 
@@ -166,8 +169,8 @@ async def test_the_log_names_what_is_missing_once_and_its_end(
 ) -> None:
     limited = replace(settings, redis_url=user_url, limits=Limits(store_seconds=5 * UNIT, stop_notice_seconds=0))
     with capture_logs() as logs:
-        chat = await services.enter_async_context(serve(api.app.create_app, limited))
-        joins = await services.enter_async_context(serve(subscriber.app.create_app, limited))
+        chat = await services.enter_async_context(serve(api.app.create_service, limited))
+        joins = await services.enter_async_context(serve(subscriber.app.create_service, limited))
         user = await User.register(chat)
         await set_rules(client, *(rule for rule in RULES if rule not in ("+zadd", "+spublish")))
         for service in (chat, joins):
@@ -324,7 +327,7 @@ async def test_many_who_ask_for_the_health_share_the_answers(settings: Settings)
             return words
 
         proxy.rewrite = count
-        async with serve(api.app.create_app, replace(settings, redis_url=proxy.url)) as service:
+        async with serve(api.app.create_service, replace(settings, redis_url=proxy.url)) as service:
             before = probes
             responses = await asyncio.gather(*(http("GET", f"{service.http}/health") for _ in range(50)))
             assert {response.status_code for response in responses} == {200}

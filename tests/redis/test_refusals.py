@@ -208,7 +208,7 @@ async def test_a_failover_that_is_soon_over_is_not_noticed_by_a_sender(
 async def test_health_says_why_and_heals_without_traffic(
     code: str, server: Server, client: Client, settings: Settings, services: AsyncExitStack
 ) -> None:
-    service = await services.enter_async_context(serve(api.app.create_app, settings))
+    service = await services.enter_async_context(serve(api.app.create_service, settings))
     async with user_in_chat(service) as (user, socket):
         await TROUBLES[code].begin(client, server)
         await becomes(service, (503, f"Redis accepts no writes: {code}."))

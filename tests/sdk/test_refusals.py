@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from api.app import create_app
+from api.app import create_service
 from live_support.limits import Limits
 from live_support.rate import Rate
 from live_support.settings import Settings
@@ -103,7 +103,7 @@ async def test_an_outage_of_redis_is_told_and_survived(redis: Redis, redis_url: 
         settings: Settings = make_settings(proxy.url)
         settings = replace(settings, limits=Limits(store_seconds=2 * UNIT))
         async with (
-            serve(create_app, settings) as service,
+            serve(create_service, settings) as service,
             ChatClient(service.http, options=options) as client,
             client.chat(await client.register("Nika")) as chat,
         ):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from api.app import create_app
+from api.app import create_service
 from live_support.limits import Limits
 from live_support.settings import Settings
 from tests.helpers.services import UNIT, Service, replace, serve
@@ -25,7 +25,7 @@ Damage = Callable[[Frame], object]
 async def impatient_server(shared_settings: Settings) -> AsyncIterator[Service]:
     """Wants the first frame soon."""
     limits = Limits(first_frame_seconds=FIRST_FRAME)
-    async with serve(create_app, replace(shared_settings, limits=limits)) as service:
+    async with serve(create_service, replace(shared_settings, limits=limits)) as service:
         yield service
 
 

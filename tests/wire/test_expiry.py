@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 from redis.asyncio import Redis
 
-from api.app import create_app
+from api.app import create_service
 from live_support.settings import Settings
 from tests.helpers.keys import KEYS
 from tests.helpers.services import UNIT, Service, Stopwatch, eventually, serve
@@ -149,7 +149,7 @@ async def test_with_an_agent_a_chat_waits_no_longer(chat_server: Service) -> Non
 async def test_an_agent_on_another_process_ends_the_waiting_as_well(
     chat_server: Service, services: AsyncExitStack, settings: Settings
 ) -> None:
-    other = await services.enter_async_context(serve(create_app, settings))
+    other = await services.enter_async_context(serve(create_service, settings))
     async with (
         user_in_chat(chat_server) as (user, user_socket),
         support_in_chat(other, user, user_socket) as (_, socket),

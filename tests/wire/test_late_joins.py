@@ -47,7 +47,7 @@ async def test_an_agent_whose_join_lost_its_answer_in_an_outage_is_let_in_again(
 ) -> None:
     async with (
         RedisProxy.to(redis_url) as proxy,
-        serve(api.app.create_app, replace(settings, redis_url=proxy.url)) as service,
+        serve(api.app.create_service, replace(settings, redis_url=proxy.url)) as service,
         user_in_chat(service) as (user, user_socket),
     ):
         async with user.chat(service) as socket:

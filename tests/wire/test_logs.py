@@ -234,7 +234,7 @@ async def test_no_level_lets_libraries_log_headers_and_frames(
     settings = make_settings(redis_url, websocket=layer, agent_jwt_secret=SECRET)
     token, over = make_token("florence", name="Florence"), make_token("dougal", seconds=-1)
     secrets = ["florence", "Florence", token, over, *token.split("."), "my password", "Zebedee"]
-    async with serve(api.app.create_app, settings) as chat, serve(subscriber.app.create_app, settings) as joins:
+    async with serve(api.app.create_service, settings) as chat, serve(subscriber.app.create_service, settings) as joins:
         for name in names:
             caplog.set_level(1, name)
         response = await http("POST", f"{chat.http}/users", json={"username": "Zebedee"})

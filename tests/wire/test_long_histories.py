@@ -133,7 +133,7 @@ async def test_an_outage_closes_in_the_middle_of_a_history(settings: Settings, r
     limits = Limits(store_seconds=5 * UNIT, send_seconds=600 * UNIT, stop_notice_seconds=0)
     async with (
         RedisProxy.to(redis_url) as proxy,
-        serve(api.app.create_app, replace(settings, redis_url=proxy.url, limits=limits)) as service,
+        serve(api.app.create_service, replace(settings, redis_url=proxy.url, limits=limits)) as service,
         long_talk(service) as talk,
         late_reader(talk) as tab,
     ):

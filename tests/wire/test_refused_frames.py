@@ -47,7 +47,7 @@ async def services(
     redis_url: str,
 ) -> AsyncIterator[Services]:
     settings = make_settings(redis_url, websocket=request.param)
-    async with serve(api.app.create_app, settings) as chat, serve(subscriber.app.create_app, settings) as joins:
+    async with serve(api.app.create_service, settings) as chat, serve(subscriber.app.create_service, settings) as joins:
         yield Services(chat, joins)
 
 

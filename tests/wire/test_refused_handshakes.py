@@ -11,8 +11,9 @@ from litestar.exceptions import PermissionDeniedException
 from websockets.exceptions import InvalidStatus
 
 from live_support.redis.hub import Hub
+from live_support.service import app
 from live_support.service.app import build_service
-from live_support.service.drain import Drain
+from live_support.service.spec import ServiceSpec
 from live_support.settings import Settings
 from schemas.errors import RateLimited, Unavailable
 from tests.helpers.keys import make_redis
@@ -70,19 +71,19 @@ async def service_that_raises(settings: Settings, error: Callable[[], Exception]
     async def fails(socket: WebSocket[Any, Any, Any]) -> None:  # noqa: ARG001
         raise error()
 
-    def create_app(settings: Settings) -> Litestar:
+    def create_service(settings: Settings) -> app.Service:
         @asynccontextmanager
         async def lifespan(_: Litestar) -> AsyncIterator[None]:
             yield
 
         redis = make_redis(settings)
         return build_service(
-            name="Fails", key="fails", description="", port=0, settings=settings, redis=redis,
-            hub=Hub(redis, settings), drain=Drain(settings.limits), route_handlers=[fails], dependencies={},
+            ServiceSpec("fails", "Fails", "", "chat_port"), description="", settings=settings, redis=redis,
+            hub=Hub(redis, settings), route_handlers=[fails], dependencies={},
             lifespan=lifespan, channels=[],
         )  # fmt: skip
 
-    async with serve(create_app, settings) as service:
+    async with serve(create_service, settings) as service:
         yield service
 
 

@@ -75,7 +75,7 @@ async def view(user: User, support_id: str, chat_server: Service) -> tuple[list[
 async def test_fifty_refreshes_while_500_messages_a_second_flow_show_one_order(
     chat_server: Service, settings: Settings, services: AsyncExitStack
 ) -> None:
-    second_server = await services.enter_async_context(serve(api.app.create_app, settings))
+    second_server = await services.enter_async_context(serve(api.app.create_service, settings))
     async with user_in_chat(chat_server) as (user, _):
         pass  # for the first time; from now on the user refreshes
     async with support_in_chat(chat_server, user) as (support_id, socket):

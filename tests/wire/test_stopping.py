@@ -81,7 +81,7 @@ async def test_first_only_health_and_new_sockets_tell(chat_server: Service) -> N
         await talk.goes_on()
         another = await User.register(chat_server)
         assert another.chatId != talk.user.chatId, "its chat opens on any process"
-        stopping = stop(chat_server)  # hastens
+        stopping = stop(chat_server)  # expedites it
         assert await talk.user_socket.close_code() == await talk.support_socket.close_code() == 1012
         await stopping
 
@@ -106,7 +106,7 @@ async def proxy(redis_url: str) -> AsyncIterator[RedisProxy]:
 
 @pytest.fixture
 async def behind_proxy(proxy: RedisProxy, settings: Settings, services: AsyncExitStack) -> Service:
-    return await services.enter_async_context(serve(api.app.create_app, replace(settings, redis_url=proxy.url)))
+    return await services.enter_async_context(serve(api.app.create_service, replace(settings, redis_url=proxy.url)))
 
 
 async def test_a_message_that_redis_takes_its_time_for_is_echoed(

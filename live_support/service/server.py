@@ -1,0 +1,203 @@
+"""Server: runs a service, on its sockets and with a garbage collector that fits it, until it is told to stop."""
+
+import asyncio
+import gc
+import resource
+import socket
+from collections.abc import Callable
+from functools import partial
+from math import ceil
+from types import FrameType
+from typing import Any, cast
+
+import structlog
+import uvicorn
+from litestar import Litestar
+from uvicorn.config import STARTUP_FAILURE
+
+from live_support import logs
+from live_support.docs_pages.assets import Assets
+from live_support.docs_pages.pages import asset_folders
+from live_support.http.bounds import HttpBounds
+from live_support.http.cors import Cors
+from live_support.http.handshake import answering_refusals
+from live_support.http.origin import OriginGuard
+from live_support.http.protocol import HttpProtocol
+from live_support.http.security_headers import SecurityHeaders
+from live_support.service.app import Service
+from live_support.service.sockets import PortRefused, open_sockets
+from live_support.service.spec import ServiceSpec
+from live_support.settings import Settings
+from live_support.tasks import Tasks
+from live_support.websocket.picows_protocol import DirectTransport, PicowsProtocol
+from live_support.websocket.uvicorn_protocol import WebSocketProtocol
+
+log = structlog.get_logger()
+
+_OTHER_FILES = 256
+# Allocations minus deallocations until the young are collected, and how many young collections make one of the
+# next age. The defaults, 700 and 10, fit programs that allocate less than one per message and connection.
+_GC_YOUNG, _GC_OLDER = 50_000, 20
+
+_PROTOCOLS: dict[str, type[WebSocketProtocol]] = {"picows": PicowsProtocol, "uvicorn": WebSocketProtocol}
+
+_READY_POLL_SECONDS = 0.05
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, but a stop drains the connections before anything is closed.
+
+    uvicorn itself would send 1012 at once, before the answers to what clients have just sent, and would wait for a
+    peer that does not read.
+
+    Args:
+        service: what is served.
+        port: where, unless `serve` gets sockets.
+        on_ready: called once, when `/health` answers 200.
+        shares_port: whether other processes listen there, too.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        port: int,
+        on_ready: Callable[[], None] | None = None,
+        *,
+        shares_port: bool = False,
+    ) -> None:
+        super().__init__(server_config(service.app, service.settings, port))
+        self._service = service
+        self._on_ready = on_ready
+        self._shares_port = shares_port
+        self._tasks = Tasks()
+        self._limits = service.settings.limits
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; a second signal expedites that. uvicorn's own haste would leave out the app's end."""
+        if self.should_exit:
+            self._service.drain.expedite()
+        else:
+            super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, and tell when `/health` answers 200."""
+        await super().startup(sockets)
+        if self._on_ready is not None:
+            self._tasks.spawn(self._tell_when_ready(self._on_ready))
+
+    async def _tell_when_ready(self, on_ready: Callable[[], None]) -> None:
+        readiness = self._service.readiness
+        while readiness is not None and await readiness.problem():  # noqa: ASYNC110 - Redis gives no event to wait for
+            await asyncio.sleep(_READY_POLL_SECONDS)
+        on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain the connections, then close."""
+        drain = self._service.drain
+        if self._shares_port:
+            # New clients are for the others that share the port: they need no 503 to find one of those.
+            for server in self.servers:
+                server.close()
+        await drain.drain()
+        # Until each peer has answered the close frame: a socket that is closed with something unread is reset,
+        # and the peer may then never see the frame.
+        await drain.wait_until(lambda: not self._open_sockets(), self._limits.leave_seconds)
+        for protocol in self._open_sockets():
+            protocol.transport.abort()
+        # A request that has arrived is answered within that time, if it is at all.
+        seconds = min(drain.seconds_left, self._limits.store_seconds)
+        cutting_off = asyncio.get_running_loop().call_later(seconds, self._cut_off)
+        # For handlers that still wait for Redis a moment after their connection is gone.
+        self.config.timeout_graceful_shutdown = ceil(seconds) + 1
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cutting_off.cancel()
+            self._cut_off()
+            await self._tasks.close()
+
+    def _open_sockets(self) -> list[Any]:
+        kinds = (WebSocketProtocol, DirectTransport)
+        return [each for each in self.server_state.connections if isinstance(each, kinds)]
+
+    def _cut_off(self) -> None:
+        for protocol in tuple(self.server_state.connections):
+            protocol.transport.abort()
+
+
+def run_service(
+    spec: ServiceSpec,
+    settings: Settings,
+    *,
+    share_port: bool = False,
+    worker: int | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> int:
+    """Run a service until SIGINT or SIGTERM.
+
+    Args:
+        spec: names it.
+        settings: of the service.
+        share_port: let other processes that say so, too, listen there: the kernel gives each a part of the connections.
+        worker: its number among them, for the logs.
+        on_ready: called once, when `/health` answers 200.
+
+    Returns:
+        The exit code: 0 after a stop by signal. When the service could not start it is uvicorn's, 3, with which uvicorn
+        may exit by itself.
+    """
+    logs.configure(settings, spec.name, worker)
+    _raise_file_limit(settings.max_connections)
+    try:
+        sockets = open_sockets(settings.hosts, spec.port(settings), shared=share_port)
+    except PortRefused as refused:
+        log.error("port_refused", host=refused.host, port=refused.port, reason=refused.reason)
+        return STARTUP_FAILURE
+    server = Server(spec.create(settings), spec.port(settings), on_ready, shares_port=share_port)
+    tune_gc()
+    server.run(sockets)
+    return 0 if server.started else STARTUP_FAILURE
+
+
+def _raise_file_limit(connections: int) -> None:
+    # Each connection is an open file, and the usual soft limit is 1024. When files run out no connection is accepted
+    # at all, the health check's neither.
+    wanted = connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if limit < wanted:
+        log.warning("file_limit_is_low", limit=hard, wanted=wanted)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+
+
+def tune_gc() -> None:
+    """Exempt what the start has made from garbage collection, and collect more rarely.
+
+    A full collection walks every object that stands, and nobody is served meanwhile; most of them are modules,
+    routes and schemas that stay to the end (docs/performance.md has the figures).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_YOUNG, _GC_OLDER, _GC_OLDER)
+
+
+def server_config(app: Litestar, settings: Settings, port: int) -> uvicorn.Config:
+    """Say how uvicorn serves an app."""
+    logs.quiet_libraries()
+    cors = Cors(OriginGuard(settings).allows)
+    return uvicorn.Config(
+        SecurityHeaders(cors.around(answering_refusals(Assets(cast(Any, app), asset_folders())))),
+        host=settings.hosts[0],  # where it gets no sockets
+        port=port,
+        loop="uvloop",
+        http=cast(Any, partial(HttpProtocol, bounds=HttpBounds.of(settings))),
+        ws=cast(Any, partial(_PROTOCOLS[settings.websocket], limits=settings.limits)),
+        ws_max_size=settings.limits.frame_bytes,
+        ws_per_message_deflate=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        access_log=False,
+        log_config=None,
+        server_header=False,
+    )
