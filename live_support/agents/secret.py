@@ -23,7 +23,7 @@ def _matching(pattern: str) -> re.Pattern[str]:
 # Each is matched from the beginning.
 _QUOTED = _matching(r"""(["'`]).*\1$|[“”„«‘’].*[“”«»‘’]$|["'`]\s*(-----BEGIN|[\[{])""")  # noqa: RUF001
 _UNEXPANDED = _matching(
-    r"\$[A-Za-z_]\w*$|.*(\$\{[^}]*\}|\$\([^)]*\)|\{\{.*\}\}|<%.*%>)|%\w+%$|<.*>$|@Microsoft\.KeyVault\("
+    r"\$[A-Za-z_]\w*$|.*(\$\{[^}]*\}|\$\([^)]*\)|\{\{.*\}\}|<%.*%>)|%\w+%$|.*%[A-Z][A-Z0-9]*(_[A-Z0-9]+)+%|<.*>$|@Microsoft\.KeyVault\("
     r"|#\{.*\}#?$|__\w+__$|[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$"
 )
 _OPENSSH = _matching(r"(ssh-|ecdsa-sha2-|sk-ssh-|sk-ecdsa-)[\w@.-]+ |---- BEGIN SSH2")

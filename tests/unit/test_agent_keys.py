@@ -149,6 +149,7 @@ def never() -> dict[str, str]:
         "a variable in braces with a default": "${LIVE_SUPPORT_AGENTS_KEY:-of-the-production}",
         "a variable": "$LIVE_SUPPORT_AGENTS_KEY_OF_PRODUCTION",
         "a variable of Windows": "%LIVE_SUPPORT_AGENTS_KEY_OF_PRODUCTION%",
+        "a variable of Windows within": "s-%LIVE_SUPPORT_AGENTS_KEY_OF_PRODUCTION%-2",
         "the name of a variable": "LIVE_SUPPORT_AGENTS_KEY_OF_PRODUCTION",
         "a command": "$(cat /etc/live-support/agents-key-of-production)",
         "a gap to be filled": "<the-key-of-the-identity-provider-goes-here>",
