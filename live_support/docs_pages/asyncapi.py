@@ -87,7 +87,9 @@ def _message(row: MessageType) -> MessageDefinition:
         description=getdoc(row.payload),
         payload=row.payload,
         content_type="application/json",
-        examples=[MessageExample(name=name, payload=shown) for name, shown in MESSAGE_EXAMPLES[row.payload].items()],
+        examples=[
+            MessageExample(name=name, payload=shown) for name, shown in MESSAGE_EXAMPLES.get(row.payload, {}).items()
+        ],
     )
 
 

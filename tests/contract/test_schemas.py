@@ -135,6 +135,16 @@ WRITTEN: list[tuple[str | None, Struct]] = [
     (None, messages.RegisteredUserWithToken(**REGISTERED, token="t")),  # noqa: S106
     (None, messages.Problem(status=400, title="Bad Request", detail="No.")),
     (None, messages.Health(status="unavailable", reason="Redis is away.")),
+    *(
+        (schema, msgspec.convert(example, row.payload))
+        for schema, rows in (
+            ("chat.client", registry.select("chat", "in", version=1)),
+            ("chat.server", registry.select("chat", "out", version=1)),
+            ("joins", registry.select("joins", "out", version=1)),
+        )
+        for row in rows
+        for example in examples.MESSAGE_EXAMPLES.get(row.payload, {}).values()
+    ),
 ]
 
 
