@@ -1,4 +1,4 @@
-"""Limits: bounds that are no settings, as nobody needs to change them to run the system."""
+"""Limits: bounds that are no settings, as running the system never needs to change them."""
 
 from msgspec import Struct
 

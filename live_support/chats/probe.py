@@ -73,7 +73,7 @@ class Probe:
             return explain_rights(rights)
         if code := next(filter(None, map(refusal_code, errors)), None):
             return f"Redis accepts no writes: {code}."
-        # Somebody makes Redis forget its scripts, which says nothing of what it can do.
+        # That Redis was made to forget its scripts says nothing of what it can do.
         return next((explain(error) for error in errors if not error.startswith("NOSCRIPT")), None)
 
     def _not_allowed(self, refused: set[str], rights: set[str]) -> set[str]:

@@ -30,7 +30,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, bounds: HttpBounds, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.access_log = False  # whoever configures the loggers: a path holds the chatId
+        self.access_log = False  # however the loggers are configured: a path holds the chatId
         self._bounds = bounds
         self._limits = bounds.limits
         self._address: str | None = None

@@ -48,7 +48,7 @@ async def note_error(error: Exception, scope: Scope) -> None:
 
 
 def answering_refusals(app: App) -> App:
-    """Wrap an ASGI application: who is refused before the upgrade is told why."""
+    """Wrap an ASGI application: a client refused before the upgrade is told why."""
 
     async def serve(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket" or "websocket.http.response" not in (scope.get("extensions") or {}):

@@ -35,7 +35,7 @@ from live_support.http.head import (
 
 # One read may bring many times what a peer may send in all, so it is looked at in pieces.
 _PIECE_BYTES = 4096
-# So much of a body that nobody reads is taken, for the peer to see the answer; a reset could lose it.
+# So much of an unread body is taken, for the peer to see the answer; a reset could lose it.
 _UNREAD_BYTES = 1024 * 1024
 
 
@@ -93,7 +93,7 @@ class HttpProtocol(BoundedProtocol):
             self._begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # The parser tells of trailers, too. Nobody reads them.
+        # The parser tells of trailers, too. They are not read.
         if self._in_head:
             super().on_header(name, value)
 

@@ -61,7 +61,7 @@ class Address:
         """Connect.
 
         Raises:
-            OSError: nobody answers there.
+            OSError: nothing answers there.
         """
         loop = asyncio.get_running_loop()
         if self._path is not None:

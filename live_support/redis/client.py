@@ -1,7 +1,7 @@
 """RedisClient: one connection that is made again for ever, and commands that survive its loss.
 
-A script is sent with the moment, on Redis's clock, until which somebody waits for it, and does nothing later: a command
-reported as failed does not run afterwards, however long it was on the way. Every command must have the same effect when
+A script is sent with its deadline on Redis's clock, and does nothing after it: a command reported as failed does not
+run afterwards, however long it was on the way. Every command must have the same effect when
 it is executed twice, for what was not answered is sent again.
 """
 
@@ -119,7 +119,7 @@ class RedisClient:
         """Return why Redis cannot be used, or None: whether everything may be done that the services do.
 
         Args:
-            max_age_seconds: so old an earlier answer may be. Whoever asks meanwhile shares one.
+            max_age_seconds: so old an earlier answer may be. Concurrent callers share one.
         """
         return await self._supervisor.check(max_age_seconds=max_age_seconds)
 
@@ -174,7 +174,7 @@ class Script:
         return future
 
     def packed(self, missing: int, keys: Sequence[str], *args: Argument) -> bytes:
-        """Pack a call but for its last arguments: whoever submits it adds those, and at last `Deadlines.until`.
+        """Pack a call but for its last arguments: the caller adds those, and at last `Deadlines.until`.
 
         Args:
             missing: how many of them are added, besides `until`.

@@ -42,14 +42,14 @@ class Command(Struct, eq=False):
     submitted_at: float = 0.0
     """By the loop's clock."""
     deadline: float = math.inf
-    """Until when somebody waits for the reply, by the loop's clock."""
+    """Until when the caller waits for the reply, by the loop's clock."""
     retryable: bool = False
     """Whether it is sent again on the next connection if this one is lost before the reply."""
     confirmation: tuple[bytes, bytes] | None = None
     """The push that answers instead of a reply, as with subscriptions: its kind and its channel."""
 
     def answer(self, reply: Any) -> None:
-        """Give the reply to the one who waits for it."""
+        """Give the reply to the caller."""
         try:
             self.on_reply(reply)
         except Exception as error:  # the others want their replies all the same
@@ -62,16 +62,16 @@ class Command(Struct, eq=False):
 
     @property
     def abandoned(self) -> bool:
-        """Whether nobody waits for the reply any more."""
+        """Whether the caller has been told that it failed."""
         return self.on_reply is ignore
 
 
 def ignore(_: object) -> None:
-    """Take what nobody needs."""
+    """Drop a reply that is not needed."""
 
 
 def resolve(future: "asyncio.Future[Any]", reply: Any) -> None:
-    """End a future with a reply, or with the exception that came instead; nothing if nobody waits any more."""
+    """End a future with a reply, or with the exception that came instead; nothing if it was cancelled."""
     if future.done():
         return
     if isinstance(reply, Exception):

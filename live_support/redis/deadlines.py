@@ -36,7 +36,7 @@ class Deadlines:
         self.refresh(now)
 
     def set_away(self, away: bool) -> None:
-        """Say whether Redis is known to be away: nobody waits long for it then."""
+        """Say whether Redis is known to be away: commands have a short timeout then."""
         self.timeout_seconds = _AWAY_SECONDS if away else self._full_timeout_seconds
 
     def refresh(self, now: float) -> None:

@@ -58,7 +58,7 @@ class Health:
         self._found: str | None = None
 
     async def check(self, connection: RespConnection | None, failure: str, *, max_age_seconds: float = 0) -> str | None:
-        """Return why Redis cannot be used, or None. Whoever asks meanwhile shares the answer.
+        """Return why Redis cannot be used, or None. Concurrent callers share the answer.
 
         Args:
             connection: that stands, if one does.

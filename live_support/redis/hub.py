@@ -1,8 +1,8 @@
-"""Hub: this process's listener on Redis pub/sub. A publication is a hint; nobody relies on getting it.
+"""Hub: this process's listener on Redis pub/sub. A publication is a hint; nothing relies on getting it.
 
 It shares the connection of `live_support.redis.client`. Whenever that was made again, the hub subscribes again and
 tells each listener that publications may have been missed. What Redis refuses, because it is busy, still loads, or does
-not allow it, is tried again until it stands or nobody wants it.
+not allow it, is tried again until it stands or is no longer wanted.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Hub:
         self._redis = redis
         self._deadline_seconds = settings.limits.store_seconds
         self._subscriptions: dict[bytes, _Subscription] = {}
-        # What Redis has refused, to begin or to end; whoever was refused last is last.
+        # What Redis has refused, to begin or to end; the latest refused is last.
         self._refused: dict[bytes, _Subscription] = {}
         self._pause = _FIRST_PAUSE_SECONDS
         self._timer: asyncio.TimerHandle | None = None
@@ -124,7 +124,7 @@ class Hub:
 
     def _confirm(self, channel: bytes, subscription: _Subscription, reply: Exception | None) -> None:
         if isinstance(reply, ConnectionError) or self._subscriptions.get(channel) is not subscription:
-            return  # it is made again with the connection, or nobody wants it any more
+            return  # it is made again with the connection, or is no longer wanted
         if reply is not None:
             code = error_code(reply)
             if self._told.get(subscription.begin) != code:  # once, not once a try and channel
@@ -141,7 +141,7 @@ class Hub:
             subscription.confirmed.set()
 
     def _ended(self, channel: bytes, subscription: _Subscription, reply: Exception | None) -> None:
-        # One that is not allowed would be refused for ever, and costs no more than publications nobody takes.
+        # One that is not allowed would be refused for ever, and costs no more than publications that are dropped.
         if isinstance(reply, ResponseError) and channel not in self._subscriptions and error_code(reply) != "NOPERM":
             self._refuse(channel, subscription)
 

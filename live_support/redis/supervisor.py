@@ -84,7 +84,7 @@ class ConnectionSupervisor:
         """Return why Redis cannot be used, or None.
 
         Args:
-            max_age_seconds: so old an earlier answer may be. Whoever asks meanwhile shares one.
+            max_age_seconds: so old an earlier answer may be. Concurrent callers share one.
         """
         return await self._health.check(self.connection, self._connector.failure, max_age_seconds=max_age_seconds)
 
@@ -114,7 +114,7 @@ class ConnectionSupervisor:
             self._commands.disconnected()
 
     async def _watch(self) -> None:
-        """End what nobody answers: commands at their deadline, and a connection that is silent."""
+        """Abandon commands at their deadline, and drop a connection that is silent."""
         pinged_at = probed_at = 0.0
         while True:
             await asyncio.sleep(self._check_seconds)
@@ -169,7 +169,7 @@ class ConnectionSupervisor:
             self._scripts.forget(command)
             self._commands.hold(command)
         elif error.startswith("OVERDUE"):
-            # Redis's clock says that nobody waits any more. If somebody does, it has been set, or is another Redis's.
+            # Past the deadline by Redis's clock. If it is not by ours, that clock was set, or is another Redis's.
             connection.send(Command(pack("TIME"), self._on_time))
             self._commands.hold(command)
         elif error.startswith(_TRANSIENT):

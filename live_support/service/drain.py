@@ -101,7 +101,7 @@ class Drain:
             log.error("catch_up_failed", exc_info=error)
 
     def expedite(self) -> None:
-        """End every wait soon: somebody asked twice. May be called from a signal handler."""
+        """End every wait soon, as after a second signal. May be called from a signal handler."""
         self._expedited = True  # perhaps before the stop has begun
         self._deadline = min(self._deadline, self._now() + _EXPEDITED_SECONDS)
 
@@ -119,7 +119,7 @@ class Drain:
 
     @property
     def seconds_left(self) -> float:
-        """Until whoever is still there is cut off."""
+        """Until the connections that are left are cut off."""
         return max(0, self._deadline - self._now())
 
     @staticmethod

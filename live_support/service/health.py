@@ -11,7 +11,7 @@ from live_support.service.drain import Drain
 from schemas.messages import Health
 
 _SHARED_SECONDS = 0.1
-"""So long an answer of Redis's is given to everybody who asks: a flood of requests costs it ten probes a second."""
+"""So long an answer of Redis's is reused: a flood of requests costs it ten probes a second."""
 
 
 class Readiness:

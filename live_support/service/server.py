@@ -174,7 +174,7 @@ def _raise_file_limit(connections: int) -> None:
 def tune_gc() -> None:
     """Exempt what the start has made from garbage collection, and collect more rarely.
 
-    A full collection walks every object that stands, and nobody is served meanwhile; most of them are modules,
+    A full collection walks every object that stands, and no client is served meanwhile; most of them are modules,
     routes and schemas that stay to the end (docs/performance.md has the figures).
     """
     gc.collect()

@@ -28,7 +28,7 @@ def open_sockets(hosts: Sequence[str], port: int, *, shared: bool = False) -> li
     Args:
         hosts: addresses or names.
         port: 0 takes one that is free at all of them.
-        shared: let others bind it who say so, too.
+        shared: let other processes bind it that pass this, too.
 
     Raises:
         PortRefused: one cannot be bound.
@@ -45,7 +45,7 @@ def open_sockets(hosts: Sequence[str], port: int, *, shared: bool = False) -> li
 
 def _bind(hosts: Sequence[str], port: int, *, shared: bool) -> list[socket.socket]:
     addresses = _addresses(hosts, port)
-    # Whoever listens on all addresses of a family has no need of a single one, nor can he have it.
+    # A socket on all addresses of a family covers the single ones, which could not be bound beside it.
     everywhere = {family for family, address in addresses if address[0] == _ANYWHERE[family]}
     both = everywhere == {socket.AF_INET6}
     opened: list[socket.socket] = []
