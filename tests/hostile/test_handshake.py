@@ -6,6 +6,7 @@ import logging
 import random
 
 import pytest
+from structlog.testing import capture_logs
 
 from live_support.rate import Rate
 from live_support.settings import Network
@@ -216,7 +217,9 @@ async def statuses(service: Service, count: int, client: bytes = b"") -> list[in
 @pytest.mark.parametrize((), LAYERS)
 @pytest.mark.given(handshake_rate=Rate("3/hour"))
 async def test_an_address_has_so_many_handshakes(chat_server: Service) -> None:
-    assert await statuses(chat_server, 5) == [101, 101, 101, 429, 429]
+    with capture_logs() as logs:
+        assert await statuses(chat_server, 5) == [101, 101, 101, 429, 429]
+    assert ("rate", "handshakes") in [(line.get("what"), line.get("reason")) for line in logs]
     # Nothing else is refused.
     assert (await http("GET", f"{chat_server.http}/health")).status_code == 200
 
