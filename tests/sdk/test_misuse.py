@@ -132,21 +132,25 @@ async def test_a_closed_client_registers_nobody(client: ChatClient) -> None:
 
 
 async def test_leaving_ends_whatever_still_waits(client: ChatClient, scripted: Start, options: Options) -> None:
+    received: list[str] = []
+
     async def mute(connection: ServerConnection) -> None:
         await connection.send(JOINED)
-        await connection.wait_closed()
+        async for frame in connection:
+            received.append(str(frame))
 
     waiting: list[asyncio.Task[Any]] = []
     async with client.chat(await client.register("Nika")) as chat:
         await hear(chat)
         waiting += [asyncio.create_task(hear(chat)) for _ in range(2)]
-        await asyncio.sleep(UNIT / 10)
+        await asyncio.sleep(0)  # both have begun
     url = await scripted(mute)
     other = ChatClient(url, options=options)
     async with other, JoinsClient(url, options=options) as joins, other.chat(USER) as silent:
         waiting += [asyncio.create_task(silent.send(text)) for text in ("one", "two")]
         waiting += [asyncio.create_task(joins.claim(str(number) * 32)) for number in range(3)]
-        await asyncio.sleep(UNIT / 10)
+        # The first message and the first claim are on their way; the others wait for them.
+        await eventually(lambda: any("one" in frame for frame in received) and "0" * 32 in received)
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     # Nobody has cancelled these tasks.
     assert [type(outcome) for outcome in outcomes] == [
