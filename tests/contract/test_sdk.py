@@ -1,5 +1,6 @@
 """The SDK is what the documents say, and its public face is what it means to show."""
 
+import functools
 import json
 import shutil
 import subprocess
@@ -16,7 +17,14 @@ from live_support_client import _errors
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "clients" / "python" / "live_support_client"
+CACHED = functools.cache(generate.generated)
 GENERATED = ["__init__.py", "_api.py", "_close_codes.py", "_models.py", "_sockets.py"]
+
+
+@pytest.fixture(autouse=True)
+def generated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To generate the same files again and again takes seconds each time."""
+    monkeypatch.setattr(generate, "generated", CACHED)
 
 
 def test_the_committed_files_are_what_the_documents_say(capsys: pytest.CaptureFixture[str]) -> None:

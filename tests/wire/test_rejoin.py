@@ -72,6 +72,7 @@ async def view(user: User, support_id: str, chat_server: Service) -> tuple[list[
         return history["args"]["messages"], [frame["args"] for frame in await socket.receive_some(LIVE)]
 
 
+@pytest.mark.slow
 async def test_fifty_refreshes_while_500_messages_a_second_flow_show_one_order(
     chat_server: Service, settings: Settings, services: AsyncExitStack
 ) -> None:
