@@ -8,7 +8,7 @@ from api.live_chat import LiveChat
 from api.roles import BY_JOIN, Role
 from api.services import Outgoing, Services
 from live_support.agents.auth import ANYBODY, close_at_expiry
-from live_support.chats.store import STORED, Writer, outcome
+from live_support.chats.writer import NOT_YOURS, STORED, Writer, append_error
 from live_support.websocket.handler import Handler, Pending
 from schemas.errors import (
     AlreadyJoined,
@@ -23,8 +23,6 @@ from schemas.ids import check_ids
 from schemas.messages import Join, Message, NewChatMessage, NewSupportMessage, NewUserMessage
 from schemas.text import clean_content
 from schemas.wire import Wire
-
-_NOT_YOURS = "The ids or `from` do not match this connection."
 
 
 class Membership(NamedTuple):
@@ -94,7 +92,7 @@ class ChatSession(Handler):
             return self._join(message)
         type_ = type(message)
         if type_ not in membership.role.may_send:
-            raise Forbidden(_NOT_YOURS)
+            raise Forbidden(NOT_YOURS)
         return _HANDLERS[type_](self, membership, message)
 
     def error_frame(self, error: ChatError) -> bytes:
@@ -143,8 +141,8 @@ class ChatSession(Handler):
         self._cancel_expiry = close_at_expiry(agent, peer.close)
         self._tokens = ()
         peer.clear_deadline()
-        writer = services.store.writer(self._chat_id, peer.id, role.participant)
         support_id = snapshot.support_id if role.is_agent else None
+        writer = services.store.writer(self._chat_id, peer.id, role.participant, support_id or args.user_id)
         self._membership = Membership(role, chat, writer, args.user_id, support_id)
         chat.learn(snapshot, user_id=args.user_id, place=place)
         try:
@@ -181,7 +179,7 @@ class ChatSession(Handler):
             self._expired()
             return
         if support_id != current:
-            raise Forbidden(_NOT_YOURS)
+            raise Forbidden(NOT_YOURS)
         self._append(membership, content)
 
     def _append(self, membership: Membership, content: str) -> None:
@@ -194,7 +192,7 @@ class ChatSession(Handler):
         if reply == STORED:  # nearly always, and every message comes here
             self._peer.request_finished(None)
             return
-        error = outcome(reply)
+        error = append_error(reply)
         if isinstance(error, ChatGone):
             self._expired()
             error = None
@@ -210,7 +208,7 @@ _HANDLERS: Final[Mapping[type[Message], Callable[[ChatSession, Membership, Any],
 
 def _not_yours(args: NewUserMessage | NewSupportMessage) -> Forbidden:
     check_ids(args.user_id, args.support_id)
-    return Forbidden(_NOT_YOURS)
+    return Forbidden(NOT_YOURS)
 
 
 def _nothing() -> None:

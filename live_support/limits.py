@@ -44,9 +44,11 @@ class Limits(Struct, frozen=True, kw_only=True):
     """How fast a peer must take a large frame; a history has that much more time."""
     close_seconds: float = 8
     """A peer that has not completed the closing handshake by then is cut off."""
-    unanswered: int = 32
-    """Frames of one connection that are worked on at a time; more wait, and reading pauses. A chat keeps the numbers
-    of as many messages of a connection, to know those that are sent to Redis again."""
+    in_flight_frames: int = 32
+    """Frames of one connection that are worked on at a time; more wait, and reading pauses."""
+    replay_window_messages: int = 32
+    """Numbers of a connection's last messages that a chat keeps, to know those that are sent to Redis again. At least
+    `in_flight_frames`, since all of these may be sent again."""
     fragments: int = 64
     """Fragments of one message; more close with 1008."""
     control_frames_per_second: int = 20
@@ -64,3 +66,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     """A peer that has not left so long after 1012 is cut off: it does not read."""
     drain_seconds: float = 8
     """How long a stopping service waits for its clients in all. It ends within 10 s, whatever they do."""
+
+    def __post_init__(self) -> None:
+        if self.replay_window_messages < self.in_flight_frames:
+            raise ValueError("replay_window_messages is below in_flight_frames: a repeated message would be unknown")

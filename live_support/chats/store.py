@@ -3,17 +3,16 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
 from live_support.chats.keys import Keys, said_field
 from live_support.chats.scripts import load_script
+from live_support.chats.writer import Writer
 from live_support.redis.client import RedisClient
-from live_support.redis.connection import OnReply
 from live_support.settings import Settings
 from live_support.turns import Turns
-from schemas.codec import encode
 from schemas.entry import CHAT_MESSAGE, Entry
 from schemas.errors import (
     AlreadyClaimed,
@@ -37,8 +36,11 @@ _PIECE_BYTES = 128 * 1024
 _JOINS_AT_ONCE = 6
 _REPAIRS_AT_ONCE = 4
 
-STORED = b"stored"
-"""What the script says of a message that is stored."""
+ChatState = Literal["open", "waiting", "active"]
+"""Open until the User's first Join, then waiting, and active as soon as a Support has joined."""
+
+# None is what earlier releases store. A chat in a state of a later release is over for this one.
+_KNOWN_STATES = (None, *(state.encode() for state in get_args(ChatState)))
 
 _Outcome = Literal[b"gone", b"forbidden", b"claimed", b"unnamed", b"crowded", b"limited", b"first", b"again"]
 
@@ -66,12 +68,12 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Whether this was the participant's first join."""
     support_id: str | None
     support_user_name: str
-    user_joined: bool
+    state: ChatState
     ttl_ms: int
     full: bool
     """Whether the participant had as many connections as it may have, so that the oldest is to make room."""
     offset: int
-    """The last entry's place in the log; 0 when there is none."""
+    """The last entry's number in the log; 0 when there is none."""
     messages: int
     bytes: int
     """Of the messages."""
@@ -81,7 +83,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     @property
     def waiting(self) -> bool:
         """Whether the user waits for an agent."""
-        return self.user_joined and self.support_id is None
+        return self.state == "waiting"
 
 
 class ChatStore:
@@ -99,23 +101,25 @@ class ChatStore:
             redis,
             "chat",
             "join",
-            connections=settings.limits.connections_per_participant,
-            replaced=settings.limits.replaced_connections,
+            max_connections=settings.limits.connections_per_participant,
+            max_replaced=settings.limits.replaced_connections,
             joins=settings.chat_join_rate.count,
             join_us=max(1, round(settings.chat_join_rate.interval_seconds * 1_000_000)),
             whole_log_bytes=_WHOLE_LOG_BYTES,
             chat_ttl_ms=settings.chat_ttl_ms,
             waiting_ttl_ms=settings.waiting_ttl_ms,
         )
-        self._replace = load_script(redis, "chat", "replace", connections=settings.limits.connections_per_participant)
+        self._replace = load_script(
+            redis, "chat", "replace", max_connections=settings.limits.connections_per_participant
+        )
         self._append = load_script(
             redis,
             "chat",
             "timestamp",
             "append",
-            places=settings.limits.unanswered,
-            most_messages=settings.chat_max_messages,
-            most_bytes=settings.chat_max_bytes,
+            replay_window=settings.limits.replay_window_messages,
+            max_messages=settings.chat_max_messages,
+            max_bytes=settings.chat_max_bytes,
             chat_ttl_ms=settings.chat_ttl_ms,
             waiting_ttl_ms=settings.waiting_ttl_ms,
         )
@@ -164,13 +168,13 @@ class ChatStore:
             case b"limited":
                 message = "This chat is joined too often."
                 raise RateLimited(message, close=CloseCode.RATE_LIMITED, retry_after_ms=int(reply[1]))
-        _, support_id, support_user_name, joined, ttl_ms, full, offset, messages, size, *log = reply
+        _, support_id, support_user_name, state, ttl_ms, full, offset, messages, size, *log = reply
         bodies = zip(log[::2], log[1::2], strict=True)
         return Snapshot(
             first=outcome == b"first",
             support_id=support_id.decode() or None,
             support_user_name=support_user_name.decode(),
-            user_joined=bool(joined),
+            state=state.decode(),
             ttl_ms=ttl_ms,
             full=bool(full),
             offset=offset,
@@ -185,10 +189,17 @@ class ChatStore:
         """Close the oldest connections of a participant, of whom a connection too many has joined."""
         await self._replace(self.keys.chat(chat_id), connection_id, participant)
 
-    def writer(self, chat_id: str, connection_id: str, participant: Participant) -> "Writer":
-        """Let a connection that has joined write messages."""
+    def writer(self, chat_id: str, connection_id: str, participant: Participant, own_id: str) -> Writer:
+        """Let a connection that has joined write messages.
+
+        Args:
+            chat_id: of the chat.
+            connection_id: of the connection.
+            participant: as whom it has joined.
+            own_id: the participant's `userId` or `supportId`. Messages are refused once it is not the chat's any more.
+        """
         keys = self.keys.chat(chat_id)
-        begin = self._append.packed(2, keys, said_field(connection_id), participant)
+        begin = self._append.packed(2, keys, said_field(connection_id), participant, own_id)
         return Writer(self._redis, keys.meta, begin)
 
     async def messages(self, chat_id: str, snapshot: Snapshot) -> AsyncGenerator[list[bytes], None]:
@@ -244,8 +255,9 @@ class ChatStore:
         Raises:
             ChatGone: unknown or expired.
         """
-        user_id, support_id = await self._redis.run("HMGET", self.keys.chat(chat_id).meta, "userId", "supportId")
-        if user_id is None:
+        meta = self.keys.chat(chat_id).meta
+        user_id, support_id, state = await self._redis.run("HMGET", meta, "userId", "supportId", "state")
+        if user_id is None or state not in _KNOWN_STATES:
             raise ChatGone
         return support_id.decode() if support_id else None
 
@@ -264,55 +276,6 @@ class ChatStore:
 def _entries_of(size: int) -> int:
     """Say how many entries of a size make a piece."""
     return min(_PIECE_ENTRIES, max(1, _PIECE_BYTES // max(1, size)))
-
-
-class Writer:
-    """What one connection says: each message is stored and published once, however often it is sent.
-
-    It is the hot path: no task and no future, a callback; and only what varies is packed.
-
-    Args:
-        redis: runs the script.
-        key: its first one.
-        begin: its packed call, up to the message's number and content.
-    """
-
-    __slots__ = ("_begin", "_key", "_number", "_redis")
-
-    def __init__(self, redis: RedisClient, key: str, begin: bytes) -> None:
-        self._redis = redis
-        self._key = key
-        self._begin = begin
-        self._number = 0
-
-    def append(self, content: str, on_reply: OnReply) -> None:
-        """Store a message.
-
-        Args:
-            content: as `clean_content` gives it.
-            on_reply: takes what `outcome` understands.
-        """
-        self._number += 1
-        number, text, redis = b"%d" % self._number, encode(content), self._redis
-        end = b"$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (len(number), number, len(text), text, redis.deadlines.until)
-        redis.submit_packed(self._key, self._begin + end, on_reply)
-
-
-def outcome(reply: bytes | Exception) -> Exception | None:
-    """Say what became of a message: None when it is stored, or `ChatGone`, `ChatFull`, or as all methods raise."""
-    if reply == STORED:
-        return None
-    match reply:
-        case b"gone":
-            return ChatGone()
-        case b"late":
-            # What was said behind it is stored, or so long ago that nobody waits any more.
-            return Unavailable("The server cannot store anything now, try again later.")
-        case b"full":
-            return ChatFull("This chat has reached its message limit.")
-        case Exception():
-            return reply
-    raise ValueError(reply)
 
 
 def _hashed(token: str | None) -> str:

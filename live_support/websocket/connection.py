@@ -205,7 +205,7 @@ class Connection:
         self._unanswered -= 1
         if error is not None:
             self._failed(error)
-        if self._unanswered == self._limits.unanswered - 1:
+        if self._unanswered == self._limits.in_flight_frames - 1:
             self._loop.call_soon(self._proceed)
 
     # For the end of the service.
@@ -263,7 +263,7 @@ class Connection:
         now = self._last_activity = self._loop.time()
         if self._inbox is not None:
             self._inbox.append(frame)
-        elif self._task is None and self._unanswered < self._limits.unanswered:
+        elif self._task is None and self._unanswered < self._limits.in_flight_frames:
             self._handle(frame, now)
         else:
             self._inbox = deque((frame,))
@@ -307,7 +307,7 @@ class Connection:
 
     @property
     def _blocked(self) -> bool:
-        return self._task is not None or self._unanswered >= self._limits.unanswered
+        return self._task is not None or self._unanswered >= self._limits.in_flight_frames
 
     def _handle(self, frame: bytes, now: float) -> None:
         try:

@@ -4,7 +4,8 @@ import asyncio
 import secrets
 from typing import NamedTuple, Self
 
-from live_support.chats.store import ChatStore, JoinAttempt, Snapshot, outcome
+from live_support.chats.store import ChatStore, JoinAttempt, Snapshot
+from live_support.chats.writer import append_error
 from schemas.codec import encode
 from schemas.entry import Entry
 from schemas.messages import Participant, SupportJoined, UserJoined
@@ -85,7 +86,13 @@ class Chat(NamedTuple):
         await self.store.make_room(self.chat_id, participant, connection)
 
     async def say(
-        self, content: str, *, connection: str | None = None, number: int = 1, sender: Participant = "User"
+        self,
+        content: str,
+        *,
+        connection: str | None = None,
+        number: int = 1,
+        sender: Participant = "User",
+        support_id: str = VIKA,
     ) -> None:
         """Append a message, by default on a connection of its own.
 
@@ -94,14 +101,16 @@ class Chat(NamedTuple):
             connection: that says it.
             number: of the message among those of the connection.
             sender: the participant.
+            support_id: as whom a Support has joined.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def on_reply(reply: bytes | Exception) -> None:
-            error = outcome(reply)
+            error = append_error(reply)
             done.set_exception(error) if error else done.set_result(None)
 
-        writer = self.store.writer(self.chat_id, connection or secrets.token_hex(8), sender)
+        own_id = self.user_id if sender == "User" else support_id
+        writer = self.store.writer(self.chat_id, connection or secrets.token_hex(8), sender, own_id)
         writer._number = number - 1
         writer.append(content, on_reply)
         await done

@@ -15,7 +15,7 @@ SIZES = [random.Random(seed).choice((9_000, 20_000, 60_000, 65_536, 65_535, 130,
 
 @pytest.mark.parametrize("layer", ["picows", "uvicorn"])
 async def test_large_frames_reach_a_late_reader_whole(layer: str) -> None:
-    limits = Limits(outbox_bytes=10**8, send_seconds=600, unanswered=10**6)
+    limits = Limits(outbox_bytes=10**8, send_seconds=600, in_flight_frames=10**6, replay_window_messages=10**6)
     async with serve(echo.create_service, replace(echo.settings(), websocket=layer, limits=limits)) as service:
         small = socket.socket()
         small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)

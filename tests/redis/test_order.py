@@ -13,7 +13,8 @@ import live_support.redis.deadlines
 import live_support.redis.supervisor
 from live_support.chats.address_rate import AddressRate
 from live_support.chats.join_queue import JoinQueue, Presence
-from live_support.chats.store import ChatStore, outcome
+from live_support.chats.store import ChatStore
+from live_support.chats.writer import append_error
 from live_support.limits import Limits
 from live_support.rate import Rate
 from live_support.redis.client import RedisClient
@@ -63,7 +64,7 @@ class Sender:
     """One connection that says 1, 2, 3 ... without waiting, and what became of each."""
 
     def __init__(self, chat: Chat, connection: str = "u1") -> None:
-        self._writer = chat.store.writer(chat.chat_id, connection, "User")
+        self._writer = chat.store.writer(chat.chat_id, connection, "User", chat.user_id)
         self.outcomes: dict[int, Exception | None] = {}
         self._said = 0
 
@@ -74,7 +75,7 @@ class Sender:
 
     def _hear(self, number: int, reply: bytes | Exception) -> None:
         assert number not in self.outcomes, "answered twice"
-        self.outcomes[number] = outcome(reply)
+        self.outcomes[number] = append_error(reply)
 
     async def everything_is_answered(self) -> None:
         await eventually(lambda: len(self.outcomes) == self._said)

@@ -417,7 +417,7 @@ async def test_a_message_is_stored_and_published_with_its_time(chat: Chat, clien
 
 async def test_a_repeated_append_stores_once(chat: Chat) -> None:
     """As long as it may be sent again: until so many later ones of its connection are under way."""
-    window = Limits().unanswered
+    window = Limits().replay_window_messages
     first, later = list(range(1, window + 1)), list(range(2, window + 2))
     for number in (*first, *reversed(first), *later, *reversed(later)):
         await chat.say(str(number), connection="u1", number=number)
@@ -453,11 +453,11 @@ async def test_what_comes_after_a_later_message_of_its_connection_is_refused(
 
 
 async def test_a_chat_does_not_grow_with_what_it_knows_of_a_connection(chat: Chat, client: Client) -> None:
-    for number in range(1, 6 * Limits().unanswered, 2):
+    for number in range(1, 6 * Limits().replay_window_messages, 2):
         await chat.say("hey", connection="u1", number=number)
     (said,) = await client.hmget(KEYS.chat(chat.chat_id).meta, [said_field("u1")])
     assert said is not None
-    assert len(said.split()) <= Limits().unanswered
+    assert len(said.split()) <= Limits().replay_window_messages
 
 
 async def test_a_message_is_stored_as_the_struct_is_encoded(chat: Chat) -> None:

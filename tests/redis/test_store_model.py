@@ -13,7 +13,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from msgspec import UNSET
 
 from live_support.chats.keys import ChatKeys
-from live_support.chats.store import Snapshot
+from live_support.chats.store import ChatState, Snapshot
 from live_support.limits import Limits
 from schemas.codec import encode
 from schemas.errors import AlreadyClaimed, ChatFull, ChatGone, Forbidden, InvalidFrame, Unavailable
@@ -54,8 +54,14 @@ class ChatModel:
     lifetime: int = CHAT_SECONDS
 
     @property
+    def state(self) -> ChatState:
+        if self.support is not None:
+            return "active"
+        return "open" if self.user_connection is None else "waiting"
+
+    @property
     def waiting(self) -> bool:
-        return self.user_connection is not None and self.support is None
+        return self.state == "waiting"
 
     def last_of(self, connection: str) -> int:
         """The highest number that a connection has said."""
@@ -210,7 +216,7 @@ class StoreMachine(Machine):
         model.renew()
         assert outcome.first == first
         assert (outcome.support_id, outcome.support_user_name) == (model.support or (None, ""))
-        assert outcome.user_joined == (model.user_connection is not None)
+        assert outcome.state == model.state
         assert outcome.ttl_ms == model.lifetime * 1000
         assert (outcome.offset, outcome.messages) == (told, len(model.said))
         assert outcome.entries is not None
@@ -328,6 +334,7 @@ class StoreMachine(Machine):
 
     def check_meta(self, model: ChatModel, meta: dict[str, str]) -> None:
         assert meta["userId"] == model.chat.user_id
+        assert meta["state"] == model.state
         assert int(meta["offset"]) == len(model.log)
         assert int(meta.get("messages", 0)) == len(model.said) <= MOST_MESSAGES
         assert int(meta.get("bytes", 0)) == model.bytes <= MOST_BYTES
@@ -407,7 +414,9 @@ def test_the_store_does_as_the_model(redis_url: str) -> None:
         redis_url,
         examples=60,
         steps=40,
-        limits=Limits(connections_per_participant=CONNECTIONS_EACH, unanswered=UNDER_WAY),
+        limits=Limits(
+            connections_per_participant=CONNECTIONS_EACH, in_flight_frames=UNDER_WAY, replay_window_messages=UNDER_WAY
+        ),
         chat_max_messages=MOST_MESSAGES,
         chat_max_bytes=MOST_BYTES,
         chat_ttl_seconds=CHAT_SECONDS,

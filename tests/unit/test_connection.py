@@ -138,7 +138,7 @@ class Scene(Handler):
 
 @pytest.fixture
 async def scene() -> Scene:
-    return await Scene(Limits(unanswered=2, outbox_frames=3)).open()
+    return await Scene(Limits(in_flight_frames=2, outbox_frames=3)).open()
 
 
 async def test_frames_wait_in_order_while_one_is_worked_on(scene: Scene) -> None:

@@ -1,17 +1,33 @@
--- Put in front of the scripts of a chat.
+-- Included by the scripts of a chat.
 -- KEYS  1 meta  2 log  3 connections  4 live (a channel)
 
--- Write the log's next entry and hint at it, in one step: what is published is stored.
-local function tell(offset, kind, body)
-  redis.call('XADD', KEYS[2], offset .. '-1', kind, body)
-  redis.call('SPUBLISH', KEYS[4], offset .. ' ' .. kind .. ' ' .. body)
+local META, LOG, CONNECTIONS, LIVE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+
+-- The state of a chat.
+--
+-- A chat is open until the User's first Join, then waiting, and active as soon as a Support has joined. The field
+-- `state` of META says so. Earlier releases write only what follows from a join, which decides for as long as they run.
+local function state_of(joined, support)
+  if support then return 'active' end
+  return joined and 'waiting' or 'open'
+end
+
+-- Whether the stored state is one of a later release. Such a chat is over for this release.
+local function is_of_later_release(state)
+  return state and state ~= 'open' and state ~= 'waiting' and state ~= 'active'
+end
+
+-- Write the log's next entry and publish it as a hint, in one step: what is published is stored.
+local function write_entry(offset, kind, body)
+  redis.call('XADD', LOG, offset .. '-1', kind, body)
+  redis.call('SPUBLISH', LIVE, offset .. ' ' .. kind .. ' ' .. body)
 end
 
 local function append(kind, body)
-  tell(redis.call('HINCRBY', KEYS[1], 'offset', 1), kind, body)
+  write_entry(redis.call('HINCRBY', META, 'offset', 1), kind, body)
 end
 
--- Everything of a chat ends at the same moment.
+-- Let all keys of the chat expire in the same millisecond.
 local function renew(ttl_ms)
   local ends = whole(math.floor(now_us() / 1000) + ttl_ms)
   for index = 1, 3 do

@@ -2,28 +2,28 @@
 -- ARGV  1 connection  2 participant  3 userId  4 given supportId, or ''  5 token hash, or ''
 --       6 args of Joined, to append on a first Join  7 new supportId  8 supportUserName, or ''
 --       9 the Support's agent, or ''
--- CHAT_TTL_MS, WAITING_TTL_MS.  CONNECTIONS of a participant.  REPLACED: most replaced connections of the chat.
--- JOINS: so many at once, of which one comes back every JOIN_US.  WHOLE_LOG_BYTES: a longer log does not come along.
+-- CHAT_TTL_MS, WAITING_TTL_MS.  MAX_CONNECTIONS of a participant, MAX_REPLACED connections of the chat.
+-- JOINS: size of the bucket, in which one join comes back every JOIN_US.  WHOLE_LOG_BYTES: a longer log is left out.
 -- Returns {'gone' | 'forbidden' | 'claimed' | 'unnamed' | 'crowded'}, {'limited', ms until the next try}
---      or {'first' | 'again', supportId, supportUserName, 'joined' | '' (the User), TTL in ms,
+--      or {'first' | 'again', supportId, supportUserName, state of the chat, TTL in ms,
 --          'full' | '' (whether others are to make room), offset, messages, bytes of messages,
 --          kind, body, kind, body ...}; of a longer log no entry
 -- A repeated call of the same connection gets the same answer and appends nothing.
 
 local connection, participant, user, given = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local meta = redis.call(
-  'HMGET', KEYS[1], 'userId', 'tokenHash', 'joined', 'supportId', 'supportUserName', 'agent',
-  'offset', 'messages', 'bytes', 'userMessages', 'joins'
+  'HMGET', META, 'userId', 'tokenHash', 'joined', 'supportId', 'supportUserName', 'agent',
+  'offset', 'messages', 'bytes', 'userMessages', 'joins', 'state'
 )
 local joined, support, support_name, agent = meta[3] or '', meta[4] or '', meta[5] or '', meta[6] or ''
 local messages = tonumber(meta[8] or 0)
 
-if not meta[1] then return {'gone'} end
+if not meta[1] or is_of_later_release(meta[12]) then return {'gone'} end
 if user ~= meta[1] then return {'forbidden'} end
 
 -- There are a few for each participant, because a connection beyond those replaces another.
 local this, known, own, supports = participant .. ':' .. connection, false, 0, 0
-for _, member in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
+for _, member in ipairs(redis.call('ZRANGE', CONNECTIONS, 0, -1)) do
   if member == this then
     known = true
   else
@@ -59,8 +59,8 @@ else
 end
 
 -- What is no message is bounded, too: nobody may let a log grow for ever by coming again and again.
-local full = own >= CONNECTIONS
-if full and tonumber(meta[7]) - messages >= REPLACED then return {'crowded'} end
+local full = own >= MAX_CONNECTIONS
+if full and tonumber(meta[7]) - messages >= MAX_REPLACED then return {'crowded'} end
 
 -- The rate of joins, as in take.lua. `joins` is when the bucket is full again; what is later than can be was written
 -- before the clock was set back.
@@ -70,33 +70,35 @@ if not known then
   if full_at < now or full_at > now + size then full_at = now end
   local early = full_at + JOIN_US - now - size
   if early > 0 then return {'limited', math.ceil(early / 1000)} end
-  redis.call('HSET', KEYS[1], 'joins', whole(full_at + JOIN_US))
+  redis.call('HSET', META, 'joins', whole(full_at + JOIN_US))
 end
 
 if first and not repeated then
   if participant == 'User' then
     joined = connection
-    redis.call('HSET', KEYS[1], 'joined', connection)
+    redis.call('HSET', META, 'joined', connection)
   else
     support, support_name = ARGV[7], ARGV[8]
-    redis.call('HSET', KEYS[1], 'supportId', support, 'supportUserName', support_name, 'agent', ARGV[9])
+    redis.call('HSET', META, 'supportId', support, 'supportUserName', support_name, 'agent', ARGV[9])
   end
   append('Joined', ARGV[6])
 end
 
-redis.call('ZADD', KEYS[3], 'NX', whole(now_us()), this)
+redis.call('ZADD', CONNECTIONS, 'NX', whole(now_us()), this)
 
-local ttl = (support == '' and joined ~= '') and WAITING_TTL_MS or CHAT_TTL_MS
+local state = state_of(joined ~= '', support ~= '')
+if state ~= meta[12] then redis.call('HSET', META, 'state', state) end
+local ttl = state == 'waiting' and WAITING_TTL_MS or CHAT_TTL_MS
 renew(ttl)
 
-local offset, bytes = tonumber(redis.call('HGET', KEYS[1], 'offset')), tonumber(meta[9] or 0)
+local offset, bytes = tonumber(redis.call('HGET', META, 'offset')), tonumber(meta[9] or 0)
 local reply = {
-  first and 'first' or 'again', support, support_name, joined ~= '' and 'joined' or '', ttl, full and 'full' or '',
+  first and 'first' or 'again', support, support_name, state, ttl, full and 'full' or '',
   offset, messages, bytes,
 }
 -- An entry costs some 100 bytes besides its message.
 if bytes + 100 * offset <= WHOLE_LOG_BYTES then
-  for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
+  for _, entry in ipairs(redis.call('XRANGE', LOG, '-', '+')) do
     reply[#reply + 1] = entry[2][1]
     reply[#reply + 1] = entry[2][2]
   end

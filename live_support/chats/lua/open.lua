@@ -1,7 +1,9 @@
--- Open a chat for a user. Nobody waits yet: that begins with the User's first Join. Repeated it does nothing: what was
--- said meanwhile must not be counted from the beginning again.
+-- Open a chat for a user, who does not wait before the User's first Join. Repeated it does nothing: what was counted
+-- meanwhile must not begin anew.
 -- ARGV  1 userId  2 username  3 token hash, or ''  4 chat TTL in ms
 
-if redis.call('HEXISTS', KEYS[1], 'userId') == 1 then return end
-redis.call('HSET', KEYS[1], 'userId', ARGV[1], 'username', ARGV[2], 'tokenHash', ARGV[3], 'offset', 0)
+if redis.call('HEXISTS', META, 'userId') == 1 then return end
+redis.call(
+  'HSET', META, 'userId', ARGV[1], 'username', ARGV[2], 'tokenHash', ARGV[3], 'offset', 0, 'state', state_of()
+)
 renew(ARGV[4])

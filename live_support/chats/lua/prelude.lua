@@ -1,5 +1,5 @@
--- Put in front of every script. Redis's clock is the only one we trust. It is read once: a script is one moment,
--- but before Redis 7.2 TIME goes on while it runs.
+-- Included by every script. Redis's clock is the only one we trust. It is read once, so that a script is one moment:
+-- before Redis 7.2, TIME goes on while a script runs.
 
 local time = redis.call('TIME')
 
@@ -12,6 +12,6 @@ local function whole(number)
   return string.format('%d', number)
 end
 
--- The last argument is taken off: it says until when (µs) somebody waits for the script. Later nothing is to happen,
--- for the sender was told that it failed, and its command has only been on its way for long.
+-- The last argument is the deadline (µs), and is taken off. After it nothing may happen: the sender was told that the
+-- script failed, and the command has only been on its way for long.
 if now_us() > tonumber(table.remove(ARGV)) then return redis.error_reply('OVERDUE nobody waits any more') end

@@ -1,4 +1,4 @@
--- Put in front of the script that stamps messages.
+-- Included by the script that stamps messages.
 
 -- UTC as ISO 8601 with six decimals. Days to a date by Howard Hinnant's civil_from_days.
 local function timestamp(us)
