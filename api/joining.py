@@ -9,6 +9,7 @@ from api.live_chat import LiveChat
 from api.roles import BY_JOIN
 from api.services import Outgoing, Services
 from live_support.agents.auth import ANYBODY, Agent
+from live_support.chats.join_queue import Claimant
 from live_support.chats.store import JoinAttempt, Snapshot
 from live_support.refusal_log import Refusal, refused
 from schemas.codec import encode
@@ -23,8 +24,8 @@ class Admission(NamedTuple):
     """What a join has found out."""
 
     snapshot: Snapshot
-    place: int | None
-    """The user's in the queue, while waiting."""
+    queued_at_us: int | None
+    """Since when the user waits, if so."""
 
 
 class Joining:
@@ -80,7 +81,7 @@ class Joining:
             async with self._held():
                 asked = True
                 snapshot = await services.store.join(chat_id, attempt)
-            place = await self._bring_queue_in_step(snapshot)
+            queued_at_us = await self._bring_queue_in_step(snapshot)
             if snapshot.full:  # only now, because a join that fails replaces nobody
                 await services.store.make_room(chat_id, attempt.participant, attempt.connection_id)
         except BaseException as error:
@@ -93,7 +94,7 @@ class Joining:
             if isinstance(error, RateLimited):
                 refused(Refusal.CHAT_JOINS)
             raise
-        return Admission(snapshot, place)
+        return Admission(snapshot, queued_at_us)
 
     @asynccontextmanager
     async def _held(self) -> AsyncIterator[None]:
@@ -106,18 +107,18 @@ class Joining:
         if agent is ANYBODY or args.support_id is not None:
             yield
             return
-        claim_id = agent.claim_id(self._peer.id)
-        held = await queue.hold(args.user_id, chat_id=self._chat_id, agent_id=agent.id, claim_id=claim_id)
+        claimant = Claimant(agent.id, self._peer.id)
+        held = await queue.claim_for_join(args.user_id, claimant, chat_id=self._chat_id)
         try:
             yield
         except (ChatError, ChatGone):
             if held:
                 with suppress(Unavailable):  # then the lease runs out
-                    await queue.unhold(args.user_id, claim_id=claim_id)
+                    await queue.release_for_join(args.user_id, claimant)
             raise
 
     async def _bring_queue_in_step(self, snapshot: Snapshot) -> int | None:
-        """Let the user wait or be served, as the chat says; return the place in the queue while waiting.
+        """Let the user wait or be served, as the chat says; return since when (µs) the user waits.
 
         It is done on every join: this heals a crash between the chat's step and the queue's.
         """
@@ -125,7 +126,7 @@ class Joining:
         if snapshot.waiting:
             return await queue.enqueue(user_id=user_id, chat_id=chat_id)
         if snapshot.support_id is not None:
-            await queue.serve(user_id=user_id, chat_id=chat_id)
+            await queue.mark_served(user_id=user_id, chat_id=chat_id)
         return None
 
     # The answer.

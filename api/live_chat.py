@@ -58,7 +58,7 @@ class LiveChat(Expiring):
         "_latest",
         "_queue",
         "members",
-        "place",
+        "queued_at_us",
         "repairing",
         "support_id",
         "user_id",
@@ -68,8 +68,8 @@ class LiveChat(Expiring):
         super().__init__(chat_id, store, tasks, wheel)
         self.user_id = ""
         self.support_id: str | None = None
-        self.place: int | None = None
-        """The user's place in the queue while this process knows it."""
+        self.queued_at_us: int | None = None
+        """Since when the user waits, while this process knows it."""
         self.members: set[Member] = set()
         self._queue = queue
         self._gone = False
@@ -80,12 +80,12 @@ class LiveChat(Expiring):
 
     # Joining.
 
-    def learn(self, snapshot: Snapshot, *, user_id: str, place: int | None) -> None:
+    def learn(self, snapshot: Snapshot, *, user_id: str, queued_at_us: int | None) -> None:
         """Note what a session that joins has found out about the chat."""
         self.user_id = user_id
         # The snapshot may be older than what the log has told since.
         self.support_id = snapshot.support_id or self.support_id
-        self.place = place if self.support_id is None else None
+        self.queued_at_us = queued_at_us if self.support_id is None else None
         self.renew(snapshot.ttl_ms)
 
     def follow(self, member: Member, offset: int) -> None:
@@ -97,9 +97,9 @@ class LiveChat(Expiring):
     @property
     def presence(self) -> Presence | None:
         """What the queue is told of this chat: None until it waits or has an agent, and when it is gone."""
-        if self._gone or (self.place is None and self.support_id is None):
+        if self._gone or (self.queued_at_us is None and self.support_id is None):
             return None
-        return Presence(self.user_id, self.chat_id, self.place)
+        return Presence(self.user_id, self.chat_id, self.queued_at_us)
 
     # Delivery.
 
@@ -139,7 +139,7 @@ class LiveChat(Expiring):
         joined = _decode_joined(body)
         if isinstance(joined, SupportJoined):
             self.support_id = joined.support_id
-            self.place = None
+            self.queued_at_us = None
             # With an agent the chat's time may be shorter than it was while waiting.
             self._tasks.spawn(self._check())
 

@@ -104,7 +104,7 @@ class LiveChats:
 
         Not all at once: when an agent has joined, the connection is as any other.
         """
-        if chat.place is None:
+        if chat.queued_at_us is None:
             return 0
         return max(0, min(self._settings.waiting_ttl_ms / 1000 - idle_seconds, self._settings.idle_seconds))
 

@@ -131,7 +131,7 @@ class ChatSession(Handler):
         joining = Joining(self._chat_id, services, peer, wire=self.wire, args=args, agent=agent)
         chat = self._chat = services.chats.enter(self._chat_id, self)
         try:
-            snapshot, place = await joining.admit(chat)
+            snapshot, queued_at_us = await joining.admit(chat)
         except BaseException as error:
             self._leave()
             if not isinstance(error, ChatGone):
@@ -144,7 +144,7 @@ class ChatSession(Handler):
         support_id = snapshot.support_id if role.is_agent else None
         writer = services.store.writer(self._chat_id, peer.id, role.participant, support_id or args.user_id)
         self._membership = Membership(role, chat, writer, args.user_id, support_id)
-        chat.learn(snapshot, user_id=args.user_id, place=place)
+        chat.learn(snapshot, user_id=args.user_id, queued_at_us=queued_at_us)
         try:
             told = await joining.answer(snapshot)
         except ChatGone:

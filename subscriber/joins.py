@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 
 from live_support import subprotocol
 from live_support.agents.auth import Agent, AgentAuth, close_at_expiry, offered_tokens
-from live_support.chats.join_queue import JoinQueue
+from live_support.chats.join_queue import Claimant, JoinQueue
 from live_support.chats.waiting_view import WaitingView
 from live_support.settings import Settings
 from live_support.websocket.connection import Connection
@@ -47,7 +47,7 @@ class AgentSession(Handler):
         lease_seconds: float,
     ) -> None:
         self._wire = wire
-        self._claim_id = agent.claim_id(connection.id)
+        self._claimant = Claimant(agent.id, connection.id)
         self._feed = Feed(view, connection.flush)
         self._queue = queue
         self._lease_seconds = lease_seconds
@@ -61,7 +61,7 @@ class AgentSession(Handler):
         # Noted first: should the answer be lost, the user is given back at the end all the same.
         self._claims[user_id] = asyncio.get_running_loop().time() + self._lease_seconds
         try:
-            await self._queue.claim(user_id, claim_id=self._claim_id)
+            await self._queue.claim(user_id, self._claimant)
         except (AlreadyClaimed, NotWaiting):
             del self._claims[user_id]
             raise
@@ -85,7 +85,7 @@ class AgentSession(Handler):
         """Give back every user who was claimed and whose chat was not joined."""
         try:
             for user_id in self._claims:
-                await self._queue.release(user_id, claim_id=self._claim_id)
+                await self._queue.release(user_id, self._claimant)
         except Unavailable:
             log.warning("release_failed")  # the leases run out
 

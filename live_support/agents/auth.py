@@ -54,10 +54,6 @@ class Agent(NamedTuple):
     expires_at: float
     """When the token ends, in seconds of POSIX time."""
 
-    def claim_id(self, connection_id: str) -> str:
-        """Name what this agent claims over a connection; `hold.lua` reads the agent out of it."""
-        return f"{self.id}:{connection_id}"
-
 
 ANYBODY = Agent(id="", name=None, expires_at=inf)
 """The agent of a service that asks for no token."""

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Struct
 
 from live_support.chats.keys import Keys
 from live_support.chats.scripts import load_script
@@ -16,21 +19,40 @@ T = TypeVar("T")
 
 _TOUCH_AT_ONCE = 200
 _SWEEP_AT_ONCE = 100
-_HOLD = "~"
-"""Ends the ids of claims of which nobody is told."""
+
+
+class Claimant(NamedTuple):
+    """Who claims a user."""
+
+    agent_id: str
+    """A hash of the agent's `sub`; "" where agents need no token."""
+    connection_id: str
+
+
+class StoredEntry(Struct, array_like=True, frozen=True):
+    """A user's entry as the scripts write it. What a later release appends is passed over here, and kept in Redis."""
+
+    state: Literal["waiting", "served"]
+    chat_id: str
+    entry_id: str
+
+
+_decode_entry = msgspec.json.Decoder(StoredEntry).decode
 
 
 class Waiting(NamedTuple):
-    """A user in the waiting list. `stay` rises with every entry of anybody into the list, `place` says who is next."""
+    """A user in the waiting list."""
 
     user_id: str
     chat_id: str
-    stay: int
-    place: int
+    entry_id: int
+    """New each time that the user enters the list, and higher than any before it."""
+    queued_at_us: int
+    """When the user first entered the list, in microseconds since the epoch. It says who is next."""
 
 
 class WaitingList(NamedTuple):
-    """The users whom nobody has claimed as of a version: all of them, oldest place first, or what has changed."""
+    """The users whom nobody has claimed as of a version: all of them, longest waiting first, or what has changed."""
 
     version: str
     users: list[Waiting]
@@ -39,11 +61,12 @@ class WaitingList(NamedTuple):
 
 
 class Presence(NamedTuple):
-    """A chat that has connections here. `place` is the user's in the queue while waiting, else None."""
+    """A chat that has connections here."""
 
     user_id: str
     chat_id: str
-    place: int | None
+    queued_at_us: int | None
+    """As in `Waiting`; None when the user does not wait."""
 
 
 class Overdue(NamedTuple):
@@ -51,7 +74,8 @@ class Overdue(NamedTuple):
 
     user_id: str
     chat_id: str
-    claim_id: str
+    claim: str
+    """As it is stored."""
 
 
 class JoinQueue:
@@ -66,9 +90,10 @@ class JoinQueue:
         self.keys = Keys(settings.key_prefix)
         self._enqueue = load_script(redis, "queue", "enqueue")
         self._claim = load_script(redis, "queue", "claim")
-        self._hold = load_script(redis, "queue", "hold")
+        self._claim_for_join = load_script(redis, "queue", "claim_for_join")
         self._release = load_script(redis, "queue", "release")
-        self._serve = load_script(redis, "queue", "serve")
+        self._release_overdue = load_script(redis, "queue", "release_overdue")
+        self._mark_served = load_script(redis, "queue", "mark_served")
         self._forget = load_script(redis, "queue", "forget")
         self._touch = load_script(redis, "queue", "touch")
         self._sweep = load_script(redis, "queue", "sweep")
@@ -78,10 +103,13 @@ class JoinQueue:
         """Let a user wait, and publish the join request unless the user waits already.
 
         Returns:
-            The place: microseconds since the epoch when the user entered; None if an agent has joined meanwhile.
+            `queued_at_us` of the user; None if an agent has joined meanwhile.
+
+        Raises:
+            Unavailable: also when the queue is full.
         """
         request = encode(JoinRequest(user_id=user_id, chat_id=chat_id))
-        place = await self._enqueue(
+        queued_at_us = await self._enqueue(
             self.keys.queue,
             user_id,
             chat_id,
@@ -90,25 +118,29 @@ class JoinQueue:
             self._settings.leave_grace_ms,
             self._settings.limits.waiting_users,
         )
-        if place is None:
+        if queued_at_us is None:
             raise Unavailable("Too many users are waiting, try again later.", close=CloseCode.TRY_AGAIN_LATER)
-        return place or None
+        return queued_at_us or None
 
-    async def claim(self, user_id: str, *, claim_id: str) -> None:
+    async def claim(self, user_id: str, claimant: Claimant) -> None:
         """Take a waiting user for one agent, who has the lease's time to join the chat.
 
         Raises:
             AlreadyClaimed: another agent was first, or has joined the chat.
             NotWaiting: the user is not in the queue.
         """
-        outcome = await self._claim(self.keys.queue, user_id, claim_id, self._settings.claim_lease_ms)
+        outcome = await self._claim(self.keys.queue, user_id, *claimant, self._settings.claim_lease_ms)
         if outcome == b"claimed":
             raise AlreadyClaimed("Another agent has this user.")
         if outcome == b"not_waiting":
             raise NotWaiting("This user is not in the queue.")
 
-    async def hold(self, user_id: str, *, chat_id: str, agent_id: str, claim_id: str) -> bool:
-        """Claim a user whom no agent has, as an agent who is about to join the chat. Nobody else sees it.
+    async def release(self, user_id: str, claimant: Claimant) -> None:
+        """Give a claimed user back to the queue, at the old place."""
+        await self._release(self.keys.queue, user_id, *claimant, "")
+
+    async def claim_for_join(self, user_id: str, claimant: Claimant, *, chat_id: str) -> bool:
+        """Claim a user for an agent with a token who is about to join the chat. Nobody else sees it.
 
         Returns:
             Whether this claim holds the user now; False when an earlier one of the agent's does, or nobody waits.
@@ -116,27 +148,24 @@ class JoinQueue:
         Raises:
             AlreadyClaimed: another agent's claim holds the user.
         """
-        claim_id += _HOLD
-        outcome = await self._hold(self.keys.queue, user_id, chat_id, agent_id, claim_id, self._settings.claim_lease_ms)
+        outcome = await self._claim_for_join(
+            self.keys.queue, user_id, chat_id, *claimant, self._settings.claim_lease_ms
+        )
         if outcome == b"claimed":
             raise AlreadyClaimed("Another agent has this user.", close=CloseCode.ALREADY_CLAIMED)
         return bool(outcome == b"won")
 
-    async def release(self, user_id: str, *, claim_id: str) -> None:
-        """Give a claimed user back to the queue, at the old place."""
-        await self._release(self.keys.queue, user_id, claim_id, "")
+    async def release_for_join(self, user_id: str, claimant: Claimant) -> None:
+        """End what `claim_for_join` began, without a trace: the chat has refused the agent."""
+        await self._release(self.keys.queue, user_id, *claimant, "join")
 
-    async def release_overdue(self, user_id: str, *, claim_id: str) -> None:
+    async def release_overdue(self, user_id: str, *, claim: str) -> None:
         """Give a user back whose claim is overdue; without effect if the same agent has claimed the user again."""
-        await self._release(self.keys.queue, user_id, claim_id, "overdue")
+        await self._release_overdue(self.keys.queue, user_id, claim)
 
-    async def unhold(self, user_id: str, *, claim_id: str) -> None:
-        """End what `hold` began, without a trace."""
-        await self._release(self.keys.queue, user_id, claim_id + _HOLD, "")
-
-    async def serve(self, *, user_id: str, chat_id: str) -> None:
-        """Take a user whose Support has joined out of the queue."""
-        await self._serve(self.keys.queue, user_id, chat_id, self._settings.leave_grace_ms)
+    async def mark_served(self, *, user_id: str, chat_id: str) -> None:
+        """Take a user whose Support has joined out of the list."""
+        await self._mark_served(self.keys.queue, user_id, chat_id, self._settings.leave_grace_ms)
 
     async def forget(self, user_id: str) -> None:
         """Drop everything known of a user: the chat is gone."""
@@ -145,8 +174,7 @@ class JoinQueue:
     async def touch(self, presences: Iterable[Presence]) -> None:
         """Say who is connected here. Must be said again before the grace is over."""
         for some in _batches(presences, _TOUCH_AT_ONCE):
-            fields = ((p.user_id, p.chat_id, "" if p.place is None else p.place) for p in some)
-            arguments = (value for presence in fields for value in presence)
+            arguments = (value for presence in some for value in _touched(presence))
             await self._touch(self.keys.queue, self._settings.leave_grace_ms, "", *arguments)
 
     async def present_until(self, user_id: str) -> int | None:
@@ -162,9 +190,8 @@ class JoinQueue:
             grace_ms: how long the user keeps the place.
             known_until: `present_until` as it was before anything was read that the grace depends on.
         """
-        user_id, chat_id, place = presence
         seen = "none" if known_until is None else known_until
-        await self._touch(self.keys.queue, grace_ms, seen, user_id, chat_id, "" if place is None else place)
+        await self._touch(self.keys.queue, grace_ms, seen, *_touched(presence))
 
     async def overdue(self) -> list[Overdue]:
         """Forget absent users, heal what was lost of an entry, and find the claims that ran out."""
@@ -178,12 +205,20 @@ class JoinQueue:
         if reply is None:
             return None
         version, which, *fields = reply
-        entries = [(user.decode(), *rest) for user, *rest in _batches(fields, 4)]
-        users = [
-            Waiting(user, chat.decode(), int(stay), int(float(place))) for user, chat, stay, place in entries if chat
-        ]
-        gone = None if which == b"all" else [user for user, chat, _, _ in entries if not chat]
-        return WaitingList(version.decode(), users, gone)
+        users: list[Waiting] = []
+        gone: list[str] = []
+        for user, entry, queued_at_us in _batches(fields, 3):
+            if not entry:
+                gone.append(user.decode())
+                continue
+            known = _decode_entry(entry)
+            users.append(Waiting(user.decode(), known.chat_id, int(known.entry_id), int(float(queued_at_us))))
+        return WaitingList(version.decode(), users, None if which == b"all" else gone)
+
+
+def _touched(presence: Presence) -> tuple[str, str, int | str]:
+    user_id, chat_id, queued_at_us = presence
+    return user_id, chat_id, "" if queued_at_us is None else queued_at_us
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:

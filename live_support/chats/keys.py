@@ -2,19 +2,20 @@
 
 | key or channel                         | type    | holds                                                   | ends            | written by          |
 | -------------------------------------- | ------- | ------------------------------------------------------- | --------------- | ------------------- |
-| live-support:chat:{ID}:meta            | hash    | who the chat belongs to, its counters, who has said what | chat TTL       | open, join, append  |
+| live-support:chat:{ID}:meta            | hash    | whose chat it is, its state and counters                | chat TTL        | open, join, append  |
 | live-support:chat:{ID}:log             | stream  | `<offset>-1` -> kind, body (`schemas.entry`): the truth | chat TTL        | join, append        |
 | live-support:chat:{ID}:connections     | zset    | `participant:connection` by time of joining             | chat TTL        | join, ChatStore     |
 | live-support:chat:{ID}:live            | channel | `<offset> <kind> <body>`: a hint that carries the entry | -               | join, append        |
-| live-support:{joins}:waiting           | zset    | userId -> place in the queue (µs); claimed users too    | swept           | queue scripts       |
+| live-support:{joins}:waiting           | zset    | userId -> waiting since (µs); claimed users too         | swept           | queue scripts       |
 | live-support:{joins}:leases            | zset    | userId -> end of the claim (ms), while claimed          | swept           | queue scripts       |
 | live-support:{joins}:present           | zset    | userId -> known until (ms): what the sweeper goes by    | swept           | queue scripts       |
-| live-support:{joins}:chats             | hash    | userId -> chatId; not waiting but here: has an agent    | swept           | queue scripts       |
-| live-support:{joins}:stays             | hash    | userId -> number of this stay in the queue, rising      | swept           | queue scripts       |
-| live-support:{joins}:claims            | hash    | userId -> claim id, while claimed                       | swept           | queue scripts       |
+| live-support:{joins}:chats             | hash    | userId -> chatId of every user whom the queue knows     | swept           | queue scripts       |
+| live-support:{joins}:stays             | hash    | userId -> entry id, new with each entry, rising         | swept           | queue scripts       |
+| live-support:{joins}:claims            | hash    | userId -> `agent:connection`, while claimed             | swept           | queue scripts       |
 | live-support:{joins}:version           | int     | rises with every change of the waiting list             | kept: one key   | queue scripts       |
 | live-support:{joins}:changes           | stream  | `<version>-<clock>` -> userId: the last 1000 changes of the list | kept: one key | queue scripts  |
 | live-support:{joins}:swept             | int     | when somebody swept last (ms)                           | kept: one key   | sweep               |
+| live-support:{joins}:entries           | hash    | userId -> `[state, chatId, entryId, ...]` as JSON       | swept           | queue scripts       |
 | live-support:{joins}:changed           | channel | a hint that the waiting list changed                    | -               | queue scripts       |
 | live-support:rate:{ADDRESS}            | string  | when the address's bucket is full again (µs)            | by then         | take                |
 | live-support:probe                     | zset    | nothing, ever: a write probe tells whether it can be written | -         | probe               |
@@ -24,12 +25,13 @@
 With another `KEY_PREFIX` all of them begin with that one, and the channel is `<prefix>:Join`.
 The braces are part of the name: all keys of one call share a hash tag, so they live in one cluster slot.
 A reader of the waiting list that finds the last change it knows among `changes` reads who has changed since, else the
-whole list. Whatever else agents are to be shown of a user belongs into one more hash by userId, and comes the same way.
-Fields of `meta`: userId, username, tokenHash; joined (the connection of the User's first `Join`); supportId,
+whole list. Whatever else agents are to be shown of a user is appended to the array in `entries`, and comes the same way.
+The states of a chat (`chat.lua`) and of a user (`queue.lua`) are written beside what earlier releases infer them from.
+Fields of `meta`: userId, username, tokenHash; state (open, waiting, active); joined (the connection of the User's first `Join`); supportId,
 supportUserName, agent (a hash of the Support's token's `sub`); joins (when the bucket of joins is full again, in µs);
 offset (last entry of the log), messages, userMessages (those of the User among them), bytes, micros (of the last
-message); said:CONNECTION (the number of the connection's last message, and which of those before it are not stored: a
-repeated or late one is not stored again).
+message); said:CONNECTION (the replay window: the number of the connection's last message, and which of those before it are
+not stored: a repeated or late one is not stored again).
 """
 
 from typing import Final, NamedTuple
@@ -60,6 +62,7 @@ class QueueKeys(NamedTuple):
     version: str
     changes: str
     swept: str
+    entries: str
     changed: str
 
 
@@ -88,5 +91,5 @@ class Keys:
 
 
 def said_field(connection_id: str) -> str:
-    """Name the field of `meta` that tells what a connection has said."""
+    """Name the field of `meta` that holds a connection's replay window."""
     return f"said:{connection_id}"

@@ -62,7 +62,7 @@ class Sweeper:
         Raises:
             Unavailable: Redis gives no definite answer.
         """
-        user_id, chat_id, claim_id = overdue
+        user_id, chat_id, claim = overdue
         try:
             support_id = await self._store.support_id(chat_id)
         except ChatGone:
@@ -70,6 +70,6 @@ class Sweeper:
             return
         if support_id:
             # The process that let the Support join died before it could say so.
-            await self._queue.serve(user_id=user_id, chat_id=chat_id)
+            await self._queue.mark_served(user_id=user_id, chat_id=chat_id)
         else:
-            await self._queue.release_overdue(user_id, claim_id=claim_id)
+            await self._queue.release_overdue(user_id, claim=claim)

@@ -1,7 +1,7 @@
 """WaitingView: this process's copy of the waiting list.
 
-The list has a version, and each user's stay in it a number. What has changed since the known version is read, or the
-whole list where Redis does not know that version. Whoever was not in the list before, or for another stay, has arrived.
+The list has a version, and each entry of a user an id. What has changed since the known version is read, or the whole
+list where Redis does not know that version. A user who was not in the list before, or with another entry, has arrived.
 Arrivals are counted here, so a reader needs one number to know what it has seen, and Redis may come back with older
 data. Restarts, late agents and lost publications all end in the same complete list.
 """
@@ -22,7 +22,7 @@ _MIN_REFRESH_INTERVAL_SECONDS = 0.05
 
 
 class Arrival(NamedTuple):
-    """A user's stay in the list, as this process counts them."""
+    """A user's entry into the list, as this process counts them."""
 
     number: int
     user: Waiting
@@ -117,7 +117,7 @@ class WaitingView:
         for user_id in gone:
             self._users.pop(user_id, None)
         new = [user for user in waiting_list.users if not self._has(user)]
-        for user in sorted(new, key=_stay):
+        for user in sorted(new, key=_entry_id):
             self.arrivals += 1
             self._users.pop(user.user_id, None)  # so that it goes to the end
             self._users[user.user_id] = Arrival(self.arrivals, user)
@@ -129,16 +129,16 @@ class WaitingView:
 
     def _has(self, user: Waiting) -> bool:
         known = self._users.get(user.user_id)
-        return known is not None and known.user.stay == user.stay
+        return known is not None and known.user.entry_id == user.entry_id
 
     def backlog(self) -> tuple[Arrival, ...]:
-        """Return all who wait, oldest place first; whoever comes later is `after` the number `arrivals`."""
+        """Return all who wait, longest waiting first; whoever comes later is `after` the number `arrivals`."""
         if self._backlog is None:
-            self._backlog = tuple(sorted(self._users.values(), key=_place))
+            self._backlog = tuple(sorted(self._users.values(), key=_queued_at))
         return self._backlog
 
     def is_waiting(self, arrival: Arrival) -> bool:
-        """Whether the user is still in this same stay."""
+        """Whether the user still has this same entry."""
         return self._users.get(arrival.user.user_id) is arrival
 
     def after(self, number: int) -> list[Arrival]:
@@ -146,9 +146,9 @@ class WaitingView:
         return list(takewhile(lambda arrival: arrival.number > number, reversed(self._users.values())))[::-1]
 
 
-def _stay(user: Waiting) -> int:
-    return user.stay
+def _entry_id(user: Waiting) -> int:
+    return user.entry_id
 
 
-def _place(arrival: Arrival) -> tuple[int, str]:
-    return arrival.user.place, arrival.user.user_id
+def _queued_at(arrival: Arrival) -> tuple[int, str]:
+    return arrival.user.queued_at_us, arrival.user.user_id

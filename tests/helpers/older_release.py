@@ -9,7 +9,7 @@ from live_support.chats.keys import QueueKeys
 from tests.helpers.keys import KEYS
 
 _FOLDER = Path(__file__).parent.parent / "redis" / "older_release"
-_KEYS = [getattr(KEYS.queue, name) for name in QueueKeys._fields if name not in {"changes", "swept"}]
+_KEYS = [getattr(KEYS.queue, name) for name in QueueKeys._fields if name not in {"changes", "swept", "entries"}]
 
 
 async def run(redis: Redis, script: str, *arguments: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from redis.asyncio import Redis
 
-from live_support.chats.join_queue import JoinQueue, Waiting
+from live_support.chats.join_queue import Claimant, JoinQueue, Waiting
 from tests.helpers.chats import hex_id
 from tests.helpers.keys import KEYS
 
@@ -16,10 +16,16 @@ def chat_of(user_id: str) -> str:
     return user_id[::-1]
 
 
+def by(name: str) -> Claimant:
+    """An agent and its connection: of "vika:one" the connection "one", of "one" that of an anonymous agent."""
+    agent_id, _, connection_id = name.rpartition(":")
+    return Claimant(agent_id, connection_id)
+
+
 async def enqueue(queue: JoinQueue, *user_ids: str) -> list[int]:
-    """Let users wait; returns their places."""
-    places = [await queue.enqueue(user_id=user_id, chat_id=chat_of(user_id)) for user_id in user_ids]
-    return [place for place in places if place is not None]
+    """Let users wait; returns since when they do."""
+    times = [await queue.enqueue(user_id=user_id, chat_id=chat_of(user_id)) for user_id in user_ids]
+    return [queued_at_us for queued_at_us in times if queued_at_us is not None]
 
 
 async def entries(queue: JoinQueue) -> list[Waiting]:
@@ -34,9 +40,9 @@ async def waiting(queue: JoinQueue) -> list[str]:
     return [user.user_id for user in await entries(queue)]
 
 
-async def stay_of(queue: JoinQueue, user_id: str) -> int:
-    """The number of a waiting user's stay."""
-    return next(user.stay for user in await entries(queue) if user.user_id == user_id)
+async def entry_id_of(queue: JoinQueue, user_id: str) -> int:
+    """The number of a waiting user's entry."""
+    return next(user.entry_id for user in await entries(queue) if user.user_id == user_id)
 
 
 async def version(queue: JoinQueue) -> str:
@@ -81,7 +87,7 @@ class Reader:
             for user_id in reading.gone or []:
                 self._users.pop(user_id, None)
             self._users |= {user.user_id: user for user in reading.users}
-        return sorted(self._users.values(), key=lambda user: (user.place, user.user_id))
+        return sorted(self._users.values(), key=lambda user: (user.queued_at_us, user.user_id))
 
 
 async def keep(client: Redis) -> Kept:

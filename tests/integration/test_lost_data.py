@@ -74,7 +74,7 @@ async def test_users_are_shown_after_redis_lost_everything(
         await shown_next(client, joins)
 
 
-HASHES = {"chats", "stays"}
+HASHES = {"chats", "stays", "entries"}
 NAMES = [name for name in KEYS.queue._fields if name != "changed"]
 
 
@@ -94,7 +94,7 @@ async def test_a_part_of_the_queue_that_is_lost_closes_nothing_and_is_healed(
         elif name not in {"version", "changes", "swept"}:
             await redis.zrem(key, user.user_id)
         async with waiting_user(client) as newcomer:
-            await is_shown(newcomer, joins)  # and perhaps the other one once more before, for a new stay
+            await is_shown(newcomer, joins)  # and perhaps the other one once more before, for a new entry
             for _ in range(2):
                 async with agent() as late:
                     await is_shown(user, late)
@@ -102,9 +102,8 @@ async def test_a_part_of_the_queue_that_is_lost_closes_nothing_and_is_healed(
                     await is_shown(newcomer, late)
 
         async def is_healed() -> bool:
-            place = await redis.zscore(KEYS.queue.waiting, user.user_id)
-            stay = await redis.hget(KEYS.queue.stays, user.user_id)
-            return bool(place and stay and await redis.hexists(KEYS.queue.chats, user.user_id))
+            hashes = [await redis.hexists(getattr(KEYS.queue, name), user.user_id) for name in HASHES]
+            return all(hashes) and await redis.zscore(KEYS.queue.waiting, user.user_id) is not None
 
         await eventually(is_healed)
         await joins.claim(user)

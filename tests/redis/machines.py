@@ -1,6 +1,7 @@
 """What the state machines share: a Redis of their own, one event loop, and how many examples they try."""
 
 import asyncio
+import json
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -68,6 +69,19 @@ async def check_queue_keys(client: Client) -> None:
     assert waiting <= chats
     assert chats == present, "somebody whom the sweeper never finds, or finds for nothing"
     assert set(keys) <= set(KEYS.queue[:-1])
+
+
+async def check_entries(client: Client) -> None:
+    """What holds of the entries as long as no earlier release is at work: they say what the other keys mean."""
+    async with client.pipeline() as pipeline:
+        pipeline.zrange(KEYS.queue.waiting, 0, -1)
+        for key in (KEYS.queue.chats, KEYS.queue.stays, KEYS.queue.entries):
+            pipeline.hgetall(key)
+        waiting, chat_ids, entry_ids, entries = await pipeline.execute()
+    assert {user_id: json.loads(entry) for user_id, entry in entries.items()} == {
+        user_id: ["waiting" if user_id in waiting else "served", chat_id, entry_ids.get(user_id, "")]
+        for user_id, chat_id in chat_ids.items()
+    }
 
 
 def run_machine(machine: type[Machine], redis_url: str, *, examples: int, steps: int, **changes: Any) -> None:

@@ -18,7 +18,8 @@ from schemas.errors import AlreadyClaimed, ChatGone, NotWaiting
 from schemas.messages import Participant
 from tests.helpers.chats import Chat, hex_id
 from tests.helpers.keys import KEYS
-from tests.redis.machines import Machine, check_queue_keys, run_machine
+from tests.helpers.queue import by
+from tests.redis.machines import Machine, check_entries, check_queue_keys, run_machine
 
 PROCESSES, USERS = 2, 3
 
@@ -29,14 +30,14 @@ class Live:
 
     chat: Chat
     members: list[tuple[Participant, str]] = field(default_factory=list)
-    place: int | None = None
+    queued_at_us: int | None = None
     support_id: str | None = None
 
     @property
     def presence(self) -> Presence | None:
-        if self.place is None and self.support_id is None:
+        if self.queued_at_us is None and self.support_id is None:
             return None
-        return Presence(self.chat.user_id, self.chat.chat_id, self.place)
+        return Presence(self.chat.user_id, self.chat.chat_id, self.queued_at_us)
 
 
 @dataclass
@@ -121,18 +122,18 @@ class CrashMachine(Machine):
     def join_goes_on(self, which: int) -> None:
         join = self.joining.pop(which % len(self.joining))
         chat, snapshot = join.chat, join.snapshot
-        place = None
+        queued_at_us = None
         if snapshot.waiting:
-            place = self.run(self.queue.enqueue(user_id=chat.user_id, chat_id=chat.chat_id))
+            queued_at_us = self.run(self.queue.enqueue(user_id=chat.user_id, chat_id=chat.chat_id))
         elif snapshot.support_id is not None:
-            self.run(self.queue.serve(user_id=chat.user_id, chat_id=chat.chat_id))
+            self.run(self.queue.mark_served(user_id=chat.user_id, chat_id=chat.chat_id))
         live = self.processes[join.process].setdefault(chat.chat_id, Live(chat))
         live.members.append((join.participant, join.connection))
         live.support_id = live.support_id or snapshot.support_id
         if live.support_id is None:
-            live.place = place
+            live.queued_at_us = queued_at_us
         else:
-            live.place = None
+            live.queued_at_us = None
 
     # What processes do.
 
@@ -154,7 +155,7 @@ class CrashMachine(Machine):
                     self.run(self.queue.forget(live.chat.user_id))
                 continue
             if support_id is not None:
-                live.support_id, live.place = support_id, None
+                live.support_id, live.queued_at_us = support_id, None
 
     @rule(process=processes)
     def touches(self, process: int) -> None:
@@ -189,11 +190,11 @@ class CrashMachine(Machine):
     @rule(number=users, claimant=claimants)
     def claims(self, number: int, claimant: str) -> None:
         with suppress(AlreadyClaimed, NotWaiting):
-            self.run(self.queue.claim(self.chats[number].user_id, claim_id=claimant))
+            self.run(self.queue.claim(self.chats[number].user_id, by(claimant)))
 
     @rule(number=users, claimant=claimants)
     def releases(self, number: int, claimant: str) -> None:
-        self.run(self.queue.release(self.chats[number].user_id, claim_id=claimant))
+        self.run(self.queue.release(self.chats[number].user_id, by(claimant)))
 
     # Time, and the sweepers.
 
@@ -232,6 +233,7 @@ class CrashMachine(Machine):
     @invariant()
     def the_keys_fit_together(self) -> None:
         self.run(check_queue_keys(self.client))
+        self.run(check_entries(self.client))
 
     @rule()
     def in_the_end_nobody_is_stranded(self) -> None:
@@ -258,7 +260,7 @@ class CrashMachine(Machine):
         assert set(self.run(_members(self, KEYS.queue.present))) == here
         assert self.run(_members(self, KEYS.queue.leases)) == []
         for live in lives:
-            assert (live.place is None) == (live.chat.chat_id in self.supports)
+            assert (live.queued_at_us is None) == (live.chat.chat_id in self.supports)
             assert self.run(self.store.support_id(live.chat.chat_id)) == self.supports.get(live.chat.chat_id)
 
     def teardown(self) -> None:

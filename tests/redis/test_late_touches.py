@@ -43,8 +43,8 @@ class Leaving:
         self._tab = Tab()
         self._live = self._chats.enter(chat.chat_id, self._tab)
         snapshot = await chat.join_user(Tab.connection_id)
-        place = await self.queue.enqueue(user_id=chat.user_id, chat_id=chat.chat_id)
-        self._live.learn(snapshot, user_id=chat.user_id, place=place)
+        queued_at_us = await self.queue.enqueue(user_id=chat.user_id, chat_id=chat.chat_id)
+        self._live.learn(snapshot, user_id=chat.user_id, queued_at_us=queued_at_us)
         return chat
 
     async def begins_to_leave(self) -> None:

@@ -76,8 +76,8 @@ async def waiting_in(chats: LiveChats, chat: Chat, queue: JoinQueue) -> AsyncIte
     tab = Tab()
     live = chats.enter(chat.chat_id, tab)
     snapshot = await chat.join_user()
-    place = await queue.enqueue(user_id=chat.user_id, chat_id=chat.chat_id)
-    live.learn(snapshot, user_id=chat.user_id, place=place)
+    queued_at_us = await queue.enqueue(user_id=chat.user_id, chat_id=chat.chat_id)
+    live.learn(snapshot, user_id=chat.user_id, queued_at_us=queued_at_us)
     live.follow(tab, snapshot.offset)
     try:
         yield live
@@ -107,7 +107,7 @@ async def test_a_chat_whose_snapshot_has_a_support_has_no_place_in_the_queue_any
     async with waiting_in(chats, chat, queue) as live:
         support = Tab()
         chats.enter(chat.chat_id, support)
-        live.learn(await chat.join_support(), user_id=chat.user_id, place=None)
+        live.learn(await chat.join_support(), user_id=chat.user_id, queued_at_us=None)
         chats.leave(live, support, None)
         assert live.presence == Presence(chat.user_id, chat.chat_id, None)
 

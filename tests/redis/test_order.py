@@ -23,6 +23,7 @@ from schemas.errors import Unavailable
 from tests.helpers.chats import Chat, hex_id
 from tests.helpers.keys import KEYS, make_redis
 from tests.helpers.proxy import RedisProxy, Words, answered_with
+from tests.helpers.queue import by
 from tests.helpers.services import DEADLINE, UNIT, eventually, replace
 
 ERRORS = [
@@ -252,10 +253,10 @@ STEPS: dict[str, Step] = {
     "join": lambda store, _, __: Chat(store, CHAT_ID, USER).join_user("u2"),
     "support joins": lambda store, _, __: Chat(store, CHAT_ID, USER).join_support("s1"),
     "enqueue": lambda _, queue, __: queue.enqueue(user_id=hex_id(7), chat_id=hex_id(7)),
-    "claim": lambda _, queue, __: queue.claim(USER, claim_id="a"),
-    "hold": lambda _, queue, __: queue.hold(USER, chat_id=CHAT_ID, agent_id="a", claim_id="a:1"),
-    "release": lambda _, queue, __: queue.release(hex_id(2), claim_id="b"),
-    "serve": lambda _, queue, __: queue.serve(user_id=USER, chat_id=CHAT_ID),
+    "claim": lambda _, queue, __: queue.claim(USER, by("a")),
+    "claim for join": lambda _, queue, __: queue.claim_for_join(USER, by("a:1"), chat_id=CHAT_ID),
+    "release": lambda _, queue, __: queue.release(hex_id(2), by("b")),
+    "mark served": lambda _, queue, __: queue.mark_served(user_id=USER, chat_id=CHAT_ID),
     "forget": lambda _, queue, __: queue.forget(USER),
     "touch": lambda _, queue, __: queue.touch([Presence(hex_id(8), hex_id(8), 1)]),
     "take": lambda _, __, rate: rate.take("192.0.2.1"),
@@ -276,7 +277,7 @@ async def test_nothing_happens_after_it_was_reported_as_failed(
     await (await Chat.open(store)).join_user()
     for user, chat in ((USER, CHAT_ID), (hex_id(2), hex_id(2))):
         await queue.enqueue(user_id=user, chat_id=chat)
-    await queue.claim(hex_id(2), claim_id="b")
+    await queue.claim(hex_id(2), by("b"))
     await hasty.run("EXISTS", "live-support:test")
     before = await everything(client)
     proxy.keep_requests()

@@ -11,22 +11,22 @@ from live_support.settings import Settings
 from schemas.errors import AlreadyClaimed, NotWaiting
 from tests.helpers.chats import Chat
 from tests.helpers.keys import KEYS
-from tests.helpers.queue import ANA, NIKA, chat_of, end_grace, end_lease, enqueue, stay_of, version, waiting
+from tests.helpers.queue import ANA, NIKA, by, chat_of, end_grace, end_lease, enqueue, entry_id_of, version, waiting
 from tests.helpers.services import UNIT, eventually, replace
 
 
-def present(user_id: str, place: int | None) -> Presence:
+def present(user_id: str, queued_at_us: int | None) -> Presence:
     """What a process says of a chat that has connections in it."""
-    return Presence(user_id, chat_of(user_id), place)
+    return Presence(user_id, chat_of(user_id), queued_at_us)
 
 
 # Touch.
 
 
 async def test_who_is_touched_stays(queue: JoinQueue, sweeper: Sweeper, redis: Redis) -> None:
-    (place,) = await enqueue(queue, NIKA)
+    (queued_at_us,) = await enqueue(queue, NIKA)
     await end_grace(redis, NIKA)
-    await queue.touch([present(NIKA, place)])
+    await queue.touch([present(NIKA, queued_at_us)])
     await sweeper.sweep()
     assert await waiting(queue) == [NIKA]
 
@@ -39,20 +39,20 @@ async def test_a_touch_changes_nothing_while_all_is_well(queue: JoinQueue) -> No
 
 
 async def test_a_touch_leaves_a_claim_alone(queue: JoinQueue) -> None:
-    (place,) = await enqueue(queue, NIKA)
-    await queue.claim(NIKA, claim_id="a")
-    await queue.touch([present(NIKA, place)])
+    (queued_at_us,) = await enqueue(queue, NIKA)
+    await queue.claim(NIKA, by("a"))
+    await queue.touch([present(NIKA, queued_at_us)])
     assert await waiting(queue) == []
 
 
 async def test_a_touch_brings_a_lost_user_back_to_the_old_place(queue: JoinQueue, redis: Redis) -> None:
     places = await enqueue(queue, NIKA, ANA)
-    stay = await stay_of(queue, ANA)
+    before = await entry_id_of(queue, ANA)
     await redis.unlink(*KEYS.queue[:-1])
     await queue.touch([present(ANA, places[1])])
     await queue.touch([present(NIKA, places[0])])
     assert await waiting(queue) == [NIKA, ANA]
-    assert await stay_of(queue, ANA) > stay, "agents see it as a new stay"
+    assert await entry_id_of(queue, ANA) > before, "agents see it as a new entry"
 
 
 async def test_a_touch_takes_a_user_with_a_support_out(queue: JoinQueue) -> None:
@@ -60,13 +60,13 @@ async def test_a_touch_takes_a_user_with_a_support_out(queue: JoinQueue) -> None
     await queue.touch([present(NIKA, None)])
     assert await waiting(queue) == [ANA]
     with pytest.raises(AlreadyClaimed):
-        await queue.claim(NIKA, claim_id="a")
+        await queue.claim(NIKA, by("a"))
 
 
 async def test_a_touch_that_has_not_heard_of_the_support_brings_nobody_back(queue: JoinQueue) -> None:
-    (place,) = await enqueue(queue, NIKA)
-    await queue.serve(user_id=NIKA, chat_id=chat_of(NIKA))
-    await queue.touch([present(NIKA, place)])
+    (queued_at_us,) = await enqueue(queue, NIKA)
+    await queue.mark_served(user_id=NIKA, chat_id=chat_of(NIKA))
+    await queue.touch([present(NIKA, queued_at_us)])
     assert await waiting(queue) == []
 
 
@@ -95,13 +95,13 @@ async def test_a_user_whom_nobody_touches_is_forgotten(
 
     await eventually(is_forgotten)
     with pytest.raises(NotWaiting):
-        await queue.claim(NIKA, claim_id="a")
+        await queue.claim(NIKA, by("a"))
 
 
 async def test_nothing_is_left_of_a_forgotten_user(queue: JoinQueue, sweeper: Sweeper, redis: Redis) -> None:
     await enqueue(queue, NIKA, ANA)
-    await queue.claim(NIKA, claim_id="a")
-    await queue.serve(user_id=ANA, chat_id=chat_of(ANA))
+    await queue.claim(NIKA, by("a"))
+    await queue.mark_served(user_id=ANA, chat_id=chat_of(ANA))
     await end_grace(redis, NIKA)
     await end_grace(redis, ANA)
     await sweeper.sweep()
@@ -110,16 +110,16 @@ async def test_nothing_is_left_of_a_forgotten_user(queue: JoinQueue, sweeper: Sw
 
 async def test_a_claim_keeps_nobody_who_has_gone(queue: JoinQueue, sweeper: Sweeper, redis: Redis) -> None:
     await enqueue(queue, NIKA)
-    await queue.claim(NIKA, claim_id="a")
+    await queue.claim(NIKA, by("a"))
     await end_grace(redis, NIKA)
     await sweeper.sweep()
-    await queue.release(NIKA, claim_id="a")
+    await queue.release(NIKA, by("a"))
     assert await waiting(queue) == []
 
 
 async def test_a_sweep_that_moves_nobody_changes_nothing(queue: JoinQueue, sweeper: Sweeper, redis: Redis) -> None:
     await enqueue(queue, NIKA)
-    await queue.serve(user_id=ANA, chat_id=chat_of(ANA))
+    await queue.mark_served(user_id=ANA, chat_id=chat_of(ANA))
     before = await version(queue)
     await end_grace(redis, ANA)
     await sweeper.sweep()
@@ -138,13 +138,13 @@ async def test_a_lease_that_is_over_returns_the_user_to_the_old_place(
     queue: JoinQueue, store: ChatStore, sweeper: Sweeper, redis: Redis
 ) -> None:
     first, second = [await waiting_chat(queue, store, number) for number in (1, 2)]
-    await queue.claim(first.user_id, claim_id="a")
+    await queue.claim(first.user_id, by("a"))
     await sweeper.sweep()
     assert await waiting(queue) == [second.user_id], "the lease is not over"
     await end_lease(redis, first.user_id)
     await sweeper.sweep()
     assert await waiting(queue) == [first.user_id, second.user_id]
-    await queue.claim(first.user_id, claim_id="b")
+    await queue.claim(first.user_id, by("b"))
 
 
 async def test_a_lease_ends_by_itself(redis_client: RedisClient, settings: Settings, store: ChatStore) -> None:
@@ -152,7 +152,7 @@ async def test_a_lease_ends_by_itself(redis_client: RedisClient, settings: Setti
     queue = JoinQueue(redis_client, settings)
     sweeper = Sweeper(queue, store, settings)
     chat = await waiting_chat(queue, store, 1)
-    await queue.claim(chat.user_id, claim_id="a")
+    await queue.claim(chat.user_id, by("a"))
 
     async def is_back() -> bool:
         await sweeper.sweep()
@@ -165,24 +165,24 @@ async def test_a_support_that_joined_before_its_process_died_keeps_the_user(
     queue: JoinQueue, store: ChatStore, sweeper: Sweeper, redis: Redis
 ) -> None:
     chat = await waiting_chat(queue, store, 1)
-    await queue.claim(chat.user_id, claim_id="a")
+    await queue.claim(chat.user_id, by("a"))
     await chat.join_support()
     await end_lease(redis, chat.user_id)
     await sweeper.sweep()
     assert await waiting(queue) == []
     with pytest.raises(AlreadyClaimed):
-        await queue.claim(chat.user_id, claim_id="b")
+        await queue.claim(chat.user_id, by("b"))
 
 
 async def test_a_claimed_user_whose_chat_has_expired_is_forgotten(
     queue: JoinQueue, sweeper: Sweeper, redis: Redis
 ) -> None:
     await enqueue(queue, NIKA)
-    await queue.claim(NIKA, claim_id="a")
+    await queue.claim(NIKA, by("a"))
     await end_lease(redis, NIKA)
     await sweeper.sweep()
     with pytest.raises(NotWaiting):
-        await queue.claim(NIKA, claim_id="b")
+        await queue.claim(NIKA, by("b"))
 
 
 async def test_a_long_list_is_swept_in_several_goes(queue: JoinQueue, sweeper: Sweeper, redis: Redis) -> None:
@@ -217,7 +217,7 @@ async def test_nobody_is_present_for_much_longer_than_the_grace(
     queue: JoinQueue, sweeper: Sweeper, redis: Redis, settings: Settings, seconds: float
 ) -> None:
     await enqueue(queue, NIKA)
-    await queue.serve(user_id=ANA, chat_id=chat_of(ANA))
+    await queue.mark_served(user_id=ANA, chat_id=chat_of(ANA))
     for user_id in (NIKA, ANA):
         await set_ahead(redis, KEYS.queue.present, user_id, seconds)
     await sweeper.sweep()
@@ -231,7 +231,7 @@ async def test_nobody_is_claimed_for_longer_than_the_lease(
     queue: JoinQueue, store: ChatStore, sweeper: Sweeper, redis: Redis, settings: Settings, seconds: float
 ) -> None:
     chat = await waiting_chat(queue, store, 1)
-    await queue.claim(chat.user_id, claim_id="a")
+    await queue.claim(chat.user_id, by("a"))
     await set_ahead(redis, KEYS.queue.leases, chat.user_id, seconds)
     await sweeper.sweep()
     assert await seconds_left(redis, KEYS.queue.leases, chat.user_id) <= settings.claim_lease_seconds

@@ -15,12 +15,13 @@ from tests.helpers.queue import (
     NIKA,
     Reader,
     bring_back,
+    by,
     chat_of,
     enqueue,
     entries,
+    entry_id_of,
     keep,
     number_of,
-    stay_of,
     version,
     waiting,
 )
@@ -37,9 +38,9 @@ async def test_only_what_has_changed_is_read(queue: JoinQueue, reader: Reader) -
     await enqueue(queue, *MANY[:300])
     assert len(await reader.read()) == 300
     known = await version(queue)
-    await queue.claim(MANY[7], claim_id="a")
-    await queue.claim(MANY[8], claim_id="a")
-    await queue.release(MANY[8], claim_id="a")
+    await queue.claim(MANY[7], by("a"))
+    await queue.claim(MANY[8], by("a"))
+    await queue.release(MANY[8], by("a"))
     await enqueue(queue, NIKA)
     changed = await queue.waiting_list(known_version=known)
     assert changed is not None
@@ -52,7 +53,7 @@ async def test_only_what_has_changed_is_read(queue: JoinQueue, reader: Reader) -
 async def test_a_reader_who_missed_too_much_reads_everything(queue: JoinQueue, reader: Reader, redis: Redis) -> None:
     await enqueue(queue, NIKA)
     await reader.read()
-    await queue.touch(Presence(user_id, chat_of(user_id), place) for place, user_id in enumerate(MANY, start=1))
+    await queue.touch(Presence(user_id, chat_of(user_id), time_us) for time_us, user_id in enumerate(MANY, start=1))
     assert await reader.read() == await entries(queue)
     assert reader.whole_readings == 2
     assert await redis.xlen(KEYS.queue.changes) <= 1000, "it does not grow with the queue"
@@ -65,8 +66,8 @@ async def leave_and_come(queue: JoinQueue, number: int) -> None:
     """Six changes of the list, at the end of which one user more waits."""
     first, second = MANY[number], MANY[number + 1]
     await enqueue(queue, first, second)
-    await queue.claim(first, claim_id="a")
-    await queue.release(first, claim_id="a")
+    await queue.claim(first, by("a"))
+    await queue.release(first, by("a"))
     await queue.forget(first)
 
 
@@ -81,7 +82,7 @@ async def test_a_reader_notices_that_redis_came_back_with_older_data(
         await enqueue(queue, LEO)
     kept = await keep(client)
     await queue.forget(ANA)
-    await queue.claim(NIKA, claim_id="lost")
+    await queue.claim(NIKA, by("lost"))
     for number in range(steps_after):
         await leave_and_come(queue, 2 * number)
     await reader.read()
@@ -122,7 +123,7 @@ async def test_a_reader_notices_that_redis_lost_everything(
     assert [user.user_id for user in await reader.read()] == ([ANA] if changes else [])
 
 
-async def test_versions_and_stays_rise_whatever_becomes_of_their_key(queue: JoinQueue, client: Redis) -> None:
+async def test_versions_and_entry_ids_rise_whatever_becomes_of_their_key(queue: JoinQueue, client: Redis) -> None:
     last = 0
     ahead = int((time.time() + 3600) * 1e6)
     for user_id, value in zip(MANY, (None, 1, ahead, None, 5), strict=False):
@@ -131,8 +132,8 @@ async def test_versions_and_stays_rise_whatever_becomes_of_their_key(queue: Join
         else:
             await client.set(KEYS.queue.version, value)
         await enqueue(queue, user_id)
-        number, stay = number_of(await version(queue)), await stay_of(queue, user_id)
-        assert number >= stay > last
+        number, entry_id = number_of(await version(queue)), await entry_id_of(queue, user_id)
+        assert number >= entry_id > last
         last = number
 
 
@@ -143,7 +144,7 @@ Change = Callable[[Redis, JoinQueue], Awaitable[None]]
 OLDER_CHANGES: dict[str, Change] = {
     "enters": lambda redis, _: older_release.enqueue(redis, ANA, chat_of(ANA)),
     "claims": lambda redis, _: older_release.claim(redis, NIKA, "b"),
-    "releases": lambda redis, _: older_release.release(redis, LEO, "a"),
+    "releases": lambda redis, _: older_release.release(redis, LEO, ":a"),
     "serves": lambda redis, _: older_release.serve(redis, NIKA, chat_of(NIKA)),
     "touches": lambda redis, _: older_release.touch(redis, ANA, chat_of(ANA), 1),
 }
@@ -155,7 +156,7 @@ async def test_a_change_of_an_older_release_is_noticed(
     queue: JoinQueue, reader: Reader, redis: Redis, change: Change, then: bool
 ) -> None:
     await enqueue(queue, NIKA, LEO)
-    await queue.claim(LEO, claim_id="a")
+    await queue.claim(LEO, by("a"))
     await reader.read()
     await change(redis, queue)
     if then:
@@ -171,10 +172,10 @@ async def test_a_change_of_an_older_release_is_noticed(
 
 async def test_an_older_release_reads_what_a_newer_one_writes(queue: JoinQueue, redis: Redis) -> None:
     await enqueue(queue, NIKA, ANA, LEO)
-    await queue.claim(NIKA, claim_id="a")
-    await queue.serve(user_id=ANA, chat_id=chat_of(ANA))
+    await queue.claim(NIKA, by("a"))
+    await queue.mark_served(user_id=ANA, chat_id=chat_of(ANA))
     assert await older_release.waiting(redis) == [LEO]
-    await queue.release(NIKA, claim_id="a")
+    await queue.release(NIKA, by("a"))
     assert await older_release.waiting(redis) == [NIKA, LEO]
     await older_release.claim(redis, NIKA, "b")
     assert await waiting(queue) == [LEO]

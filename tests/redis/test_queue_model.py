@@ -12,8 +12,8 @@ from live_support.chats.join_queue import Overdue, Presence, Waiting
 from schemas.errors import AlreadyClaimed, NotWaiting
 from tests.helpers.chats import Chat
 from tests.helpers.keys import KEYS
-from tests.helpers.queue import Reader, end_grace, end_lease, number_of
-from tests.redis.machines import Machine, check_queue_keys, run_machine
+from tests.helpers.queue import Reader, by, end_grace, end_lease, number_of
+from tests.redis.machines import Machine, check_entries, check_queue_keys, run_machine
 
 
 @dataclass
@@ -24,7 +24,7 @@ class UserModel:
     known: bool = False
     waiting: bool = False
     claim: str | None = None
-    place: int | None = None
+    queued_at_us: int | None = None
     """The last one that a process was told."""
     has_support: bool = False
     lease_is_over: bool = False
@@ -62,7 +62,7 @@ class QueueMachine(Machine):
         self.users = [UserModel(self.run(Chat.open(self.store, number))) for number in range(USERS)]
         self.shown: list[tuple[str, int]] = []
         self.version = 0
-        self.last_stay = 0
+        self.last_entry_id = 0
         self.reader = Reader(self.queue)
         self.followed: list[Waiting] = []
         self.found: list[Overdue] = []
@@ -81,15 +81,15 @@ class QueueMachine(Machine):
     @rule(number=users)
     def enqueue(self, number: int) -> None:
         user = self.users[number]
-        place = self.run(self.queue.enqueue(user_id=user.chat.user_id, chat_id=user.chat.chat_id))
+        queued_at_us = self.run(self.queue.enqueue(user_id=user.chat.user_id, chat_id=user.chat.chat_id))
         if user.waiting:
-            assert place == user.place
+            assert queued_at_us == user.queued_at_us
             user.touch()
         elif user.known:
-            assert place is None
+            assert queued_at_us is None
         else:
-            assert place is not None
-            user.place = place
+            assert queued_at_us is not None
+            user.queued_at_us = queued_at_us
             user.touch()
             user.enter()
 
@@ -102,7 +102,7 @@ class QueueMachine(Machine):
     def claim(self, number: int, claimant: str) -> None:
         user = self.users[number]
         try:
-            self.run(self.queue.claim(user.chat.user_id, claim_id=claimant))
+            self.run(self.queue.claim(user.chat.user_id, by(claimant)))
             outcome = "won"
         except (AlreadyClaimed, NotWaiting) as error:
             outcome = error.code
@@ -125,7 +125,7 @@ class QueueMachine(Machine):
     @rule(number=users, claimant=claimants)
     def release(self, number: int, claimant: str) -> None:
         user = self.users[number]
-        self.run(self.queue.release(user.chat.user_id, claim_id=claimant))
+        self.run(self.queue.release(user.chat.user_id, by(claimant)))
         if user.claim == claimant:
             user.enter()
 
@@ -133,10 +133,10 @@ class QueueMachine(Machine):
     def the_chat_refuses_an_agent(self, number: int) -> None:
         """Who had to hold the user to be told so: no one else is to see any of it."""
         user = self.users[number]
-        ids = {"chat_id": user.chat.chat_id, "agent_id": "agent", "claim_id": "agent:1"}
+        claimant = by("agent:1")
         before = self.run(self.queue.waiting_list())
         try:
-            held = self.run(self.queue.hold(user.chat.user_id, **ids))
+            held = self.run(self.queue.claim_for_join(user.chat.user_id, claimant, chat_id=user.chat.chat_id))
         except AlreadyClaimed:
             assert user.claim
             assert not user.lease_is_over
@@ -145,22 +145,22 @@ class QueueMachine(Machine):
         if not user.claim:
             assert self.run(self.queue.waiting_list()) == before
         if held:
-            self.run(self.queue.unhold(user.chat.user_id, claim_id="agent:1"))
+            self.run(self.queue.release_for_join(user.chat.user_id, claimant))
         if user.claim:
             user.enter()  # the lease was over
         else:
             assert self.run(self.queue.waiting_list()) == before
 
-    @rule(number=users, how=st.sampled_from(["serve", "forget"]))
+    @rule(number=users, how=st.sampled_from(["is served", "is forgotten"]))
     def ends(self, number: int, how: str) -> None:
-        if how == "serve":
+        if how == "is served":
             self.serve(number)
         else:
             self.forget(number)
 
     def serve(self, number: int) -> None:
         user = self.users[number]
-        self.run(self.queue.serve(user_id=user.chat.user_id, chat_id=user.chat.chat_id))
+        self.run(self.queue.mark_served(user_id=user.chat.user_id, chat_id=user.chat.chat_id))
         user.touch()
         user.leave()
 
@@ -172,9 +172,9 @@ class QueueMachine(Machine):
     @rule(number=users, waits=st.sampled_from([True, True, False]))
     def touch(self, number: int, waits: bool) -> None:
         user = self.users[number]
-        place = user.place if waits else None
-        self.run(self.queue.touch([Presence(user.chat.user_id, user.chat.chat_id, place)]))
-        if place is None:
+        queued_at_us = user.queued_at_us if waits else None
+        self.run(self.queue.touch([Presence(user.chat.user_id, user.chat.chat_id, queued_at_us)]))
+        if queued_at_us is None:
             user.leave()
         elif not user.known:
             user.enter()
@@ -212,8 +212,8 @@ class QueueMachine(Machine):
         for user in self.users:
             if user.grace_is_over:
                 user.forget()
-        overdue = {(user.chat.user_id, user.claim) for user in self.users if user.claim and user.lease_is_over}
-        assert {(each.user_id, each.claim_id) for each in self.found} == overdue
+        overdue = {(user.chat.user_id, f":{user.claim}") for user in self.users if user.claim and user.lease_is_over}
+        assert {(each.user_id, each.claim) for each in self.found} == overdue
 
     @precondition(lambda self: self.found)
     @rule()
@@ -224,38 +224,42 @@ class QueueMachine(Machine):
             if user.has_support:
                 user.touch()
                 user.leave()
-            elif user.claim == each.claim_id and user.lease_is_over:
+            elif f":{user.claim}" == each.claim and user.lease_is_over:
                 user.enter()
         self.found = []
 
     @invariant()
     def the_keys_fit_together(self) -> None:
         self.run(check_queue_keys(self.client))
-        places = {user.chat.user_id: user.place for user in self.users if user.waiting}
+        self.check_entries()
+        places = {user.chat.user_id: user.queued_at_us for user in self.users if user.waiting}
         assert self.run(self.places()) == places, "a place is kept for as long as the user is known"
+
+    def check_entries(self) -> None:
+        self.run(check_entries(self.client))
 
     async def places(self) -> dict[str, int | None]:
         scores: Any = await self.client.zrange(KEYS.queue.waiting, 0, -1, withscores=True)
-        return {user_id: int(place) for user_id, place in scores}
+        return {user_id: int(queued_at_us) for user_id, queued_at_us in scores}
 
     @invariant()
     def the_list_is_the_models(self) -> None:
         waiting_list = self.run(self.queue.waiting_list())
         assert waiting_list is not None
-        shown = [(each.user_id, each.stay) for each in waiting_list.users]
+        shown = [(each.user_id, each.entry_id) for each in waiting_list.users]
         waiting = [user for user in self.users if user.waiting and not user.claim]
-        in_order = sorted(waiting, key=lambda user: (user.place, user.chat.user_id))
+        in_order = sorted(waiting, key=lambda user: (user.queued_at_us, user.chat.user_id))
         assert [user_id for user_id, _ in shown] == [user.chat.user_id for user in in_order]
 
-        before, stays = dict(self.shown), dict(shown)
+        before, entry_ids = dict(self.shown), dict(shown)
         for user in waiting:
             if user.entered:
-                assert stays[user.chat.user_id] > self.last_stay
+                assert entry_ids[user.chat.user_id] > self.last_entry_id
             else:
-                assert stays[user.chat.user_id] == before[user.chat.user_id]
+                assert entry_ids[user.chat.user_id] == before[user.chat.user_id]
         for user in self.users:
             user.entered = False
-        self.last_stay = max([self.last_stay, *stays.values()])
+        self.last_entry_id = max([self.last_entry_id, *entry_ids.values()])
 
         self.followed = self.run(self.reader.read())
         assert self.followed == waiting_list.users

@@ -3,10 +3,13 @@
 import pytest
 from redis.asyncio import Redis
 
+from live_support.chats.join_queue import JoinQueue
 from live_support.chats.store import ChatStore
-from schemas.errors import Forbidden
+from live_support.chats.sweeper import Sweeper
+from schemas.errors import ChatGone, Forbidden, NotWaiting
 from tests.helpers.chats import VIKA, Chat, hex_id
 from tests.helpers.keys import KEYS
+from tests.helpers.queue import by, end_lease
 
 ANA = hex_id(99)
 
@@ -100,3 +103,21 @@ async def test_a_chat_is_open_then_waiting_then_active(chat: Chat, redis: Redis)
 async def test_a_chat_whose_support_came_first_is_active(chat: Chat, redis: Redis) -> None:
     await chat.join_support()
     assert (await chat.join_user()).state == await state_of(chat, redis) == "active"
+
+
+async def test_a_chat_in_a_state_of_a_later_release_is_over(
+    chat: Chat, store: ChatStore, queue: JoinQueue, sweeper: Sweeper, redis: Redis
+) -> None:
+    """So whoever speaks the first version of the protocol is told that it has expired."""
+    await chat.join_user()
+    await queue.enqueue(user_id=chat.user_id, chat_id=chat.chat_id)
+    await queue.claim(chat.user_id, by("a"))
+    await redis.hset(KEYS.chat(chat.chat_id).meta, "state", "closed")
+    for step in (chat.join_user("u2"), chat.join_support(), chat.say("hey"), store.support_id(chat.chat_id)):
+        with pytest.raises(ChatGone):
+            await step
+    assert await state_of(chat, redis) == "closed"
+    await end_lease(redis, chat.user_id)
+    await sweeper.sweep()
+    with pytest.raises(NotWaiting):
+        await queue.claim(chat.user_id, by("a"))

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from live_support.agents.auth import ANYBODY
-from live_support.chats.join_queue import JoinQueue
+from live_support.chats.join_queue import Claimant, JoinQueue
 from live_support.chats.waiting_view import WaitingView
 from live_support.settings import Settings
 from live_support.websocket.connection import Connection
@@ -24,11 +24,11 @@ class Queue:
         self.refusal: Exception | None = None
         self.released: list[str] = []
 
-    async def claim(self, user_id: str, *, claim_id: str) -> None:  # noqa: ARG002
+    async def claim(self, user_id: str, claimant: Claimant) -> None:  # noqa: ARG002
         if self.refusal:
             raise self.refusal
 
-    async def release(self, user_id: str, *, claim_id: str) -> None:  # noqa: ARG002
+    async def release(self, user_id: str, claimant: Claimant) -> None:  # noqa: ARG002
         self.released.append(user_id)
 
 

@@ -1,4 +1,4 @@
-"""An agent's way through the waiting list: everybody once per stay, whatever happens meanwhile."""
+"""An agent's way through the waiting list: everybody once per entry, whatever happens meanwhile."""
 
 import asyncio
 from typing import Any, cast
@@ -15,7 +15,7 @@ from subscriber.feed import Feed
 
 
 class Queue:
-    """Stands for the JoinQueue: a list that a test sets, in the order of places."""
+    """Stands for the JoinQueue: a list that a test sets, the longest waiting first."""
 
     def __init__(self) -> None:
         self.version = 0
@@ -45,10 +45,10 @@ class List:
         self.woken = 0
 
     async def becomes(self, *users: tuple[str, int]) -> None:
-        """Let the list be these users, each with a stay."""
+        """Let the list be these users, each with an entry id."""
         self.queue.version += 1
         self.queue.users = [
-            Waiting(user_id, f"chat of {user_id}", stay, place) for place, (user_id, stay) in enumerate(users)
+            Waiting(user_id, f"chat of {user_id}", entry_id, time) for time, (user_id, entry_id) in enumerate(users)
         ]
         await self.view.refresh()
 
@@ -72,7 +72,7 @@ def taken(feed: Feed) -> list[str]:
     return shown
 
 
-async def test_a_late_agent_is_shown_the_oldest_place_first(waiting: List) -> None:
+async def test_a_late_agent_is_shown_the_longest_waiting_first(waiting: List) -> None:
     await waiting.becomes(("nika", 7), ("ana", 2), ("leo", 3))
     assert taken(waiting.agent()) == ["nika", "ana", "leo"]
 
@@ -91,7 +91,7 @@ async def test_who_comes_later_is_shown_in_the_order_of_coming(waiting: List) ->
     assert taken(feed) == []
 
 
-async def test_a_new_stay_is_shown_again(waiting: List) -> None:
+async def test_a_new_entry_is_shown_again(waiting: List) -> None:
     await waiting.becomes(("nika", 1), ("ana", 2))
     feed = waiting.agent()
     assert taken(feed) == ["nika", "ana"]
@@ -169,22 +169,22 @@ async def test_a_reading_that_is_cancelled_answers_nobody(waiting: List) -> None
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["enters", "leaves", "agent looks"])), max_size=40))
-async def test_an_agent_who_looks_has_been_shown_every_stay_that_lasts(steps: list[tuple[int, str]]) -> None:
+async def test_an_agent_who_looks_has_been_shown_every_entry_that_lasts(steps: list[tuple[int, str]]) -> None:
     waiting = List()
     feed = waiting.agent()
-    stays: dict[int, int] = {}
-    last_stay = 0
+    ids: dict[int, int] = {}
+    last_id = 0
     shown: list[tuple[str, int]] = []
     for number, step in [*steps, (0, "agent looks")]:
         if step == "agent looks":
             before = len(shown)
-            shown += [(user_id, stays[int(user_id)]) for user_id in taken(feed)]
-            assert len(set(shown)) == len(shown), "nobody is shown twice in one stay"
-            assert {(str(user), stay) for user, stay in stays.items()} <= set(shown)
-            assert [stay for _, stay in shown[before:]] == sorted(stay for _, stay in shown[before:])
+            shown += [(user_id, ids[int(user_id)]) for user_id in taken(feed)]
+            assert len(set(shown)) == len(shown), "nobody is shown twice for one entry"
+            assert {(str(user), entry_id) for user, entry_id in ids.items()} <= set(shown)
+            assert [entry_id for _, entry_id in shown[before:]] == sorted(entry_id for _, entry_id in shown[before:])
             continue
-        stays.pop(number, None)
+        ids.pop(number, None)
         if step == "enters":
-            last_stay += 1
-            stays[number] = last_stay
-        await waiting.becomes(*((str(user), stay) for user, stay in sorted(stays.items())))
+            last_id += 1
+            ids[number] = last_id
+        await waiting.becomes(*((str(user), entry_id) for user, entry_id in sorted(ids.items())))

@@ -1,4 +1,4 @@
--- The chat is gone: nothing of the user stays.
+-- Remove every trace of a user whose chat has expired.
 -- ARGV  1 userId
 
 forget(ARGV[1])

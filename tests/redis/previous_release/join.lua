@@ -1,0 +1,104 @@
+-- Decide a Join by what is stored (PROTOCOL section 3), and read a short log up to this moment.
+-- ARGV  1 connection  2 participant  3 userId  4 given supportId, or ''  5 token hash, or ''
+--       6 args of Joined, to append on a first Join  7 new supportId  8 supportUserName, or ''
+--       9 the Support's agent, or ''
+-- CHAT_TTL_MS, WAITING_TTL_MS.  CONNECTIONS of a participant.  REPLACED: most replaced connections of the chat.
+-- JOINS: so many at once, of which one comes back every JOIN_US.  WHOLE_LOG_BYTES: a longer log does not come along.
+-- Returns {'gone' | 'forbidden' | 'claimed' | 'unnamed' | 'crowded'}, {'limited', ms until the next try}
+--      or {'first' | 'again', supportId, supportUserName, 'joined' | '' (the User), TTL in ms,
+--          'full' | '' (whether others are to make room), offset, messages, bytes of messages,
+--          kind, body, kind, body ...}; of a longer log no entry
+-- A repeated call of the same connection gets the same answer and appends nothing.
+
+local connection, participant, user, given = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local meta = redis.call(
+  'HMGET', KEYS[1], 'userId', 'tokenHash', 'joined', 'supportId', 'supportUserName', 'agent',
+  'offset', 'messages', 'bytes', 'userMessages', 'joins'
+)
+local joined, support, support_name, agent = meta[3] or '', meta[4] or '', meta[5] or '', meta[6] or ''
+local messages = tonumber(meta[8] or 0)
+
+if not meta[1] then return {'gone'} end
+if user ~= meta[1] then return {'forbidden'} end
+
+-- There are a few for each participant, because a connection beyond those replaces another.
+local this, known, own, supports = participant .. ':' .. connection, false, 0, 0
+for _, member in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
+  if member == this then
+    known = true
+  else
+    if string.sub(member, 1, #participant + 1) == participant .. ':' then own = own + 1 end
+    if string.sub(member, 1, 8) == 'Support:' then supports = supports + 1 end
+  end
+end
+
+-- Whether this is the chat's Support, though it does not say its supportId. Its connection may have been lost before
+-- `Joined` reached it. A token tells who it is. Without one it goes by the name, and only while no Support is connected
+-- and none has said anything: then there is nothing to take from another. (Messages that a process of an older version
+-- has stored are not counted as the User's: who said them is not known.)
+local function is_the_support()
+  if support == '' or agent ~= ARGV[9] then return false end
+  if agent ~= '' then return true end
+  return support_name == ARGV[8] and supports == 0 and tonumber(meta[10] or 0) == messages
+end
+
+local first, repeated
+if participant == 'User' then
+  if meta[2] ~= '' and meta[2] ~= ARGV[5] then return {'forbidden'} end
+  repeated = joined == connection
+  first = joined == '' or repeated
+else
+  repeated = support == ARGV[7] or (given == '' and is_the_support())
+  first = support == '' or repeated
+  if given == '' then
+    if not first then return {'claimed'} end
+    if support == '' and ARGV[8] == '' then return {'unnamed'} end
+  elseif first or given ~= support or agent ~= ARGV[9] then
+    return {'forbidden'}
+  end
+end
+
+-- What is no message is bounded, too: nobody may let a log grow for ever by coming again and again.
+local full = own >= CONNECTIONS
+if full and tonumber(meta[7]) - messages >= REPLACED then return {'crowded'} end
+
+-- The rate of joins, as in take.lua. `joins` is when the bucket is full again; what is later than can be was written
+-- before the clock was set back.
+if not known then
+  local now, size = now_us(), JOIN_US * JOINS
+  local full_at = tonumber(meta[11] or 0)
+  if full_at < now or full_at > now + size then full_at = now end
+  local early = full_at + JOIN_US - now - size
+  if early > 0 then return {'limited', math.ceil(early / 1000)} end
+  redis.call('HSET', KEYS[1], 'joins', whole(full_at + JOIN_US))
+end
+
+if first and not repeated then
+  if participant == 'User' then
+    joined = connection
+    redis.call('HSET', KEYS[1], 'joined', connection)
+  else
+    support, support_name = ARGV[7], ARGV[8]
+    redis.call('HSET', KEYS[1], 'supportId', support, 'supportUserName', support_name, 'agent', ARGV[9])
+  end
+  append('Joined', ARGV[6])
+end
+
+redis.call('ZADD', KEYS[3], 'NX', whole(now_us()), this)
+
+local ttl = (support == '' and joined ~= '') and WAITING_TTL_MS or CHAT_TTL_MS
+renew(ttl)
+
+local offset, bytes = tonumber(redis.call('HGET', KEYS[1], 'offset')), tonumber(meta[9] or 0)
+local reply = {
+  first and 'first' or 'again', support, support_name, joined ~= '' and 'joined' or '', ttl, full and 'full' or '',
+  offset, messages, bytes,
+}
+-- An entry costs some 100 bytes besides its message.
+if bytes + 100 * offset <= WHOLE_LOG_BYTES then
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
+    reply[#reply + 1] = entry[2][1]
+    reply[#reply + 1] = entry[2][2]
+  end
+end
+return reply
