@@ -1,11 +1,11 @@
 """Expiring: the end of a chat, as this process sees it come."""
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 from live_support.chats.store import ChatStore
 from live_support.tasks import Tasks
-from live_support.timing_wheel import NEVER, Wheel
+from live_support.timing_wheel import NEVER, Timed, TimingWheel
 from schemas.errors import Unavailable
 
 _RETRY_SECONDS = 1.0
@@ -15,12 +15,13 @@ _LATE_SECONDS = 0.003
 _EXPIRY_MARGIN_MS = 1000
 
 
-class Expiring(ABC):
+class Expiring(Timed):
     """A chat with its clock. Redis decides whether it has expired: other processes may have renewed it."""
 
-    __slots__ = ("_deadline", "_ended", "_loop", "_store", "_tasks", "_wheel", "chat_id", "due")
+    __slots__ = ("_deadline", "_ended", "_loop", "_store", "_tasks", "_wheel", "chat_id")
 
-    def __init__(self, chat_id: str, store: ChatStore, tasks: Tasks, wheel: Wheel) -> None:
+    def __init__(self, chat_id: str, store: ChatStore, tasks: Tasks, wheel: TimingWheel) -> None:
+        super().__init__()
         self.chat_id = chat_id
         self._store = store
         self._tasks = tasks
@@ -28,7 +29,6 @@ class Expiring(ABC):
         self._loop = asyncio.get_running_loop()
         self._deadline = 0.0
         self._ended = False
-        self.due = NEVER
 
     @abstractmethod
     def _expire(self) -> None:
@@ -39,9 +39,9 @@ class Expiring(ABC):
         if self._ended:
             return  # the last one left while Redis was asked
         self._deadline = self._loop.time() + ttl_ms / 1000
-        self._wheel.wake(self, self._deadline + _LATE_SECONDS)
+        self._wheel.schedule(self, self._deadline + _LATE_SECONDS)
 
-    def sweep(self, now: float) -> float:
+    def on_deadline(self, now: float) -> float:
         """See whether the chat has expired, if that may be; return when it may be next."""
         if self._deadline > now:
             return self._deadline + _LATE_SECONDS
@@ -77,4 +77,4 @@ class Expiring(ABC):
     def end(self) -> None:
         """Stop the clock: the last connection is gone."""
         self._ended = True
-        self._wheel.forget(self)
+        self._wheel.cancel(self)

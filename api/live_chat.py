@@ -16,7 +16,7 @@ from live_support.chats.join_queue import JoinQueue, Presence
 from live_support.chats.store import ChatStore, Snapshot
 from live_support.logs import short
 from live_support.tasks import Tasks
-from live_support.timing_wheel import Wheel
+from live_support.timing_wheel import TimingWheel
 from schemas.entry import JOINED, REPLACED, Entry
 from schemas.errors import CloseCode, Unavailable
 from schemas.messages import SupportJoined, UserJoined
@@ -64,7 +64,7 @@ class LiveChat(Expiring):
         "user_id",
     )
 
-    def __init__(self, chat_id: str, store: ChatStore, queue: JoinQueue, tasks: Tasks, wheel: Wheel) -> None:
+    def __init__(self, chat_id: str, store: ChatStore, queue: JoinQueue, tasks: Tasks, wheel: TimingWheel) -> None:
         super().__init__(chat_id, store, tasks, wheel)
         self.user_id = ""
         self.support_id: str | None = None

@@ -13,7 +13,7 @@ from live_support.chats.store import ChatStore
 from live_support.redis.hub import Hub
 from live_support.settings import Settings
 from live_support.tasks import Tasks, every
-from live_support.timing_wheel import Wheel
+from live_support.timing_wheel import TimingWheel
 from schemas.errors import Unavailable
 from schemas.messages import Participant
 
@@ -40,7 +40,7 @@ class LiveChats:
         self._hub = hub
         self._settings = settings
         self._chats: dict[str, LiveChat] = {}
-        self._wheel = Wheel(_TICK_SECONDS)
+        self._wheel = TimingWheel(_TICK_SECONDS)
         self._tasks = Tasks()
         self._leaving = Tasks()
 

@@ -28,18 +28,17 @@ class Rate:
 class Bucket:
     """Holds `rate.count` units, refilled evenly (generic cell rate algorithm: one number of state)."""
 
-    __slots__ = ("_full_at", "_interval", "_size")
+    __slots__ = ("_full_at", "rate")
 
     def __init__(self, rate: Rate) -> None:
-        self._interval = rate.interval_seconds
-        self._size = rate.interval_seconds * rate.count
+        self.rate = rate
         self._full_at = 0.0
 
     def take(self, now: float) -> float:
         """Take one unit; return 0, or in how many seconds to try again."""
-        full_at = self._full_at
-        full_at = (full_at if full_at > now else now) + self._interval
-        early = full_at - now - self._size
+        full_at, interval = self._full_at, self.rate.interval_seconds
+        full_at = (full_at if full_at > now else now) + interval
+        early = full_at - now - interval * self.rate.count
         # A tenth of a microsecond of slack: the sum of many intervals is not exact.
         if early > 1e-7:
             return early

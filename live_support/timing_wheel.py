@@ -1,9 +1,9 @@
-"""Wheel: the deadlines of thousands, on one timer."""
+"""TimingWheel: the deadlines of thousands of objects, on one timer."""
 
 import asyncio
 import math
+from abc import ABC, abstractmethod
 from heapq import heappop, heappush
-from typing import Protocol
 
 import structlog
 
@@ -11,69 +11,75 @@ log = structlog.get_logger()
 
 NEVER = math.inf
 
-_SPARE_SLOTS = 64
-"""So many numbers of empty slots may be left over, besides as many as there are slots."""
+_MAX_STALE_SLOTS = 64
+"""How many numbers of slots that have become empty the heap may hold, besides as many as it has slots, before it is
+rebuilt."""
 
 
-class Timed(Protocol):
-    """Who has deadlines. `due` belongs to the wheel, and is `NEVER` at first."""
+class Timed(ABC):
+    """An object with deadlines, of which the wheel knows the earliest."""
 
-    due: float
+    __slots__ = ("due",)
 
-    def sweep(self, now: float) -> float:
+    def __init__(self) -> None:
+        self.due = NEVER
+        """When the wheel calls it. Belongs to the wheel."""
+
+    @abstractmethod
+    def on_deadline(self, now: float) -> float:
         """Do what is due; return when the next thing will be."""
 
 
-class Wheel:
-    """A timing wheel (Varghese and Lauck, 1987), with slots only where somebody waits.
+class TimingWheel:
+    """A timing wheel (Varghese and Lauck, 1987) that has a slot only where an object is due.
 
-    A timer for each deadline would cost a handle of 500 bytes, and a new one whenever the deadline moves. Here whoever
-    sleeps waits in the slot of the earliest deadline, and one timer, for the earliest slot, serves all. A deadline
-    that moves away changes nothing: one is looked at in vain, and waits again.
+    A timer for each deadline would cost a handle of 500 bytes, and a new one whenever the deadline moves. Here an
+    object lies in the slot of its earliest deadline, and one timer, for the earliest slot, serves all. A deadline that
+    moves to a later time changes nothing: the object is called too early, and is scheduled again.
 
     Args:
-        tick_seconds: deadlines that fall into the same tick are looked at together, at its end.
+        tick_seconds: deadlines that fall into the same tick are met together, at its end.
     """
 
     def __init__(self, tick_seconds: float) -> None:
         self._tick = tick_seconds
         self._slots: dict[int, set[Timed]] = {}
         self._order: list[int] = []
-        self._swept = 0
+        self._passed = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def wake(self, sleeper: Timed, at: float) -> None:
-        """Look at a sleeper at a time of the event loop's clock, unless it is done earlier anyway."""
+    def schedule(self, timed: Timed, at: float) -> None:
+        """Call an object's `on_deadline` at a time of the event loop's clock, unless that happens earlier anyway."""
         if at == NEVER:
             return
-        slot = max(math.ceil(at / self._tick), self._swept + 1)
+        slot = max(math.ceil(at / self._tick), self._passed + 1)
         due = slot * self._tick
-        if sleeper.due <= due:
+        if timed.due <= due:
             return
-        self.forget(sleeper)
-        sleeper.due = due
-        waiting = self._slots.get(slot)
-        if waiting is None:
-            self._slots[slot] = {sleeper}
+        self.cancel(timed)
+        timed.due = due
+        slot_members = self._slots.get(slot)
+        if slot_members is None:
+            self._slots[slot] = {timed}
             heappush(self._order, slot)
             if self._order[0] == slot:
                 self._set_timer()
         else:
-            waiting.add(sleeper)
+            slot_members.add(timed)
 
-    def forget(self, sleeper: Timed) -> None:
-        """Look at a sleeper no more."""
-        if sleeper.due == NEVER:
+    def cancel(self, timed: Timed) -> None:
+        """Call an object no more."""
+        if timed.due == NEVER:
             return
-        slot = round(sleeper.due / self._tick)
-        sleeper.due = NEVER
-        waiting = self._slots.get(slot)  # none, when they are just being looked at
-        if waiting is None:
+        slot = round(timed.due / self._tick)
+        timed.due = NEVER
+        slot_members = self._slots.get(slot)  # none when its members are just being called
+        if slot_members is None:
             return
-        waiting.discard(sleeper)
-        if not waiting:
+        slot_members.discard(timed)
+        if not slot_members:
             del self._slots[slot]
-            if len(self._order) > 2 * len(self._slots) + _SPARE_SLOTS:
+            if len(self._order) > 2 * len(self._slots) + _MAX_STALE_SLOTS:
                 self._order = sorted(self._slots)
 
     def close(self) -> None:
@@ -87,27 +93,27 @@ class Wheel:
         if self._timer is not None:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(self._order[0] * self._tick, self._sweep, loop)
+        self._timer = loop.call_at(self._order[0] * self._tick, self._on_tick, loop)
 
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _on_tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
         now = loop.time()
         # uvloop's clock has milliseconds and may be a fraction of one early.
-        self._swept = math.floor((now + 0.002) / self._tick)
-        while self._order and self._order[0] <= self._swept:
+        self._passed = math.floor((now + 0.002) / self._tick)
+        while self._order and self._order[0] <= self._passed:
             slot = heappop(self._order)
             due = slot * self._tick
-            for sleeper in self._slots.pop(slot, ()):
-                # Otherwise it was forgotten a moment ago.
-                if sleeper.due == due:
-                    sleeper.due = NEVER
-                    self._look_at(sleeper, now)
+            for timed in self._slots.pop(slot, ()):
+                # Otherwise it was cancelled or scheduled anew a moment ago.
+                if timed.due == due:
+                    timed.due = NEVER
+                    self._call(timed, now)
         if self._order:
             self._set_timer()
 
-    def _look_at(self, sleeper: Timed, now: float) -> None:
+    def _call(self, timed: Timed, now: float) -> None:
         try:
-            self.wake(sleeper, sleeper.sweep(now))
+            self.schedule(timed, timed.on_deadline(now))
         except Exception as error:  # one must not stop the clock of all
-            log.error("sweep_failed", exc_info=error)
-            self.wake(sleeper, now + 1)
+            log.error("deadline_failed", exc_info=error)
+            self.schedule(timed, now + 1)

@@ -79,9 +79,11 @@ def build_service(
         try:
             async with lifespan(app):
                 log.info("service_started")
-                yield
+                try:
+                    yield
+                finally:
+                    await connections.close(min(drain.seconds_left, settings.limits.store_seconds) + 1)
         finally:
-            connections.close()
             await redis.close()
             refusal_log.flush()
             log.info("service_stopped")

@@ -29,7 +29,8 @@ from live_support.service.sockets import PortRefused, open_sockets
 from live_support.service.spec import ServiceSpec
 from live_support.settings import Settings
 from live_support.tasks import Tasks
-from live_support.websocket.picows_protocol import DirectTransport, PicowsProtocol
+from live_support.websocket.picows_protocol import PicowsProtocol
+from live_support.websocket.picows_transport import DirectTransport
 from live_support.websocket.uvicorn_protocol import WebSocketProtocol
 
 log = structlog.get_logger()

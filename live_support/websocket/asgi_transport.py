@@ -1,11 +1,11 @@
 """AsgiTransport: a WebSocket over ASGI's `receive` and `send`, for every server that speaks ASGI.
 
-The handler's own task reads, a second one writes. ASGI's `send` waits for the peer, so a few frames at a time
+The handler's own task reads, a second one writes. ASGI's `send` waits for the client, so a few frames at a time
 are handed to the writer.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -13,8 +13,8 @@ from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 
 from live_support.timing_wheel import NEVER
+from live_support.websocket.extensions import ABORT, SEND_PART
 from live_support.websocket.transport import Receiver
-from live_support.websocket.uvicorn_protocol import ABORT, SEND_PART
 
 log = structlog.get_logger()
 
@@ -33,7 +33,6 @@ class AsgiTransport:
         self._wake = asyncio.Event()
         self._may_read = asyncio.Event()
         self._may_read.set()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def send(self, frames: Sequence[bytes]) -> None:
         self._frames = frames
@@ -61,28 +60,20 @@ class AsgiTransport:
         self._may_read.set()
 
     def buffered(self) -> int:
-        # A send waits until the peer has taken most of what was sent before.
+        # A send waits until the client has taken most of what was sent before.
         return self._last_size
 
     def keep_alive(self, now: float) -> float:  # noqa: ARG002 - the server sends the pings
         return NEVER
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
     async def run(self) -> None:
-        """Read until the peer or we close, then wait for what has been spawned."""
+        """Read until the client or we close."""
         writer = asyncio.create_task(self._write())
         try:
             await self._read()
         finally:
             writer.cancel()
             self._receiver.connection_lost()
-            while self._tasks:
-                await asyncio.wait(self._tasks)
             await asyncio.wait([writer])
             if not writer.cancelled() and (error := writer.exception()):
                 log.error("writer_failed", exc_info=error)
@@ -122,7 +113,7 @@ class AsgiTransport:
                     await self._socket.send({"type": "websocket.close", "code": code, "reason": reason})
                     return
         except (RuntimeError, OSError, WebSocketDisconnect):
-            # The peer is gone, or the server has closed at its own stop: the reader hears of it.
+            # The client is gone, or the server has closed at its own stop: the reader hears of it.
             self._receiver.closing_began()
 
     async def _write_part(self, part: bytes, *, first: bool, last: bool) -> None:

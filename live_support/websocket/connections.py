@@ -1,36 +1,45 @@
-"""Connections: the open WebSockets of a process, and what is done for all of them together."""
+"""Connections: the open WebSockets of a process, and what is done for all of them: deadlines, flushes, tasks."""
 
 import asyncio
-from collections.abc import Iterator
-from typing import Protocol
+from abc import abstractmethod
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 import structlog
 
-from live_support.timing_wheel import Timed, Wheel
+from live_support.tasks import Tasks
+from live_support.timing_wheel import Timed, TimingWheel
 from schemas.errors import CloseCode
 
 log = structlog.get_logger()
 
 TICK_SECONDS = 0.05
-"""How exactly they are told of their deadlines."""
+"""Resolution of their deadlines."""
 
 
-class RegisteredConnection(Timed, Protocol):
+class RegisteredConnection(Timed):
     """A connection, as the registry sees it."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def flush(self) -> None:
         """Hand over what was sent in this turn of the event loop."""
 
+    @abstractmethod
     def stop_receiving(self) -> None:
         """Take no more frames."""
 
     @property
+    @abstractmethod
     def working(self) -> bool:
         """Whether frames that were taken are still to be answered."""
 
+    @abstractmethod
     def close(self, code: CloseCode) -> None:
         """Close after the frames that are queued."""
 
+    @abstractmethod
     def abort(self) -> None:
         """Cut the connection."""
 
@@ -41,7 +50,8 @@ class Connections:
     def __init__(self) -> None:
         self._open: set[RegisteredConnection] = set()
         self._unsent: list[RegisteredConnection] = []
-        self._wheel = Wheel(TICK_SECONDS)
+        self._wheel = TimingWheel(TICK_SECONDS)
+        self._tasks = Tasks()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -51,19 +61,19 @@ class Connections:
         return iter(tuple(self._open))
 
     def add(self, connection: RegisteredConnection, at: float) -> None:
-        """Register an open connection, to be looked at at a time of the event loop's clock."""
+        """Register an open connection, whose first deadline is at a time of the event loop's clock."""
         self._open.add(connection)
-        self.wake(connection, at)
+        self.schedule(connection, at)
 
     def discard(self, connection: RegisteredConnection) -> None:
         """Forget a connection."""
         self._open.discard(connection)
-        self._wheel.forget(connection)
+        self._wheel.cancel(connection)
 
-    def wake(self, connection: RegisteredConnection, at: float) -> None:
-        """Look at a connection at a certain time, unless it is done earlier anyway."""
+    def schedule(self, connection: RegisteredConnection, at: float) -> None:
+        """Call an open connection's `on_deadline` at a certain time, unless that happens earlier anyway."""
         if connection in self._open:
-            self._wheel.wake(connection, at)
+            self._wheel.schedule(connection, at)
 
     def flush_soon(self, connection: RegisteredConnection) -> None:
         """Flush a connection at the end of this turn of the event loop: one callback serves all of them."""
@@ -80,6 +90,12 @@ class Connections:
                 log.error("flush_failed", exc_info=error)
                 connection.abort()  # what it should have got is in the history
 
-    def close(self) -> None:
-        """Stop the clock."""
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine for a connection, which may be lost meanwhile; `close` waits for its end."""
+        self._tasks.spawn(coroutine)
+
+    async def close(self, seconds: float) -> None:
+        """Wait for what still runs for connections that are gone, but no longer than this; then stop the clock."""
+        await self._tasks.finish(seconds)
+        await self._tasks.close()
         self._wheel.close()

@@ -6,7 +6,8 @@ from typing import Any
 from litestar import WebSocket
 
 from live_support.websocket.asgi_transport import AsgiTransport
-from live_support.websocket.transport import DIRECT, Receiver, Transport
+from live_support.websocket.extensions import DIRECT
+from live_support.websocket.transport import Receiver, Transport
 
 
 async def open_transport(

@@ -15,27 +15,22 @@ from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
-from websockets.frames import CloseCode, Frame
+from websockets.frames import Frame
 from websockets.http11 import Request
 
 from live_support.http.problems import MEDIA_TYPE, RETRY_MS, problem_body, retry_after
 from live_support.limits import Limits
-from live_support.rate import Bucket, Rate
 from live_support.refusal_log import Refusal, refused, refused_by_layer
-
-ABORT = "live_support.abort"
-"""The scope extension with which the application cuts off a peer that does not read."""
-
-SEND_PART = "live_support.send_part"
-"""The scope extension with which it sends a text message in several frames; ASGI itself has no words for it."""
+from live_support.websocket.extensions import ABORT, SEND_PART
+from live_support.websocket.frame_rules import FrameRules, ViolationError
 
 _PIECE_BYTES = 4096
 _RESET_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 def cut(tcp: Transport) -> None:
-    """Reset a TCP connection; otherwise the kernel would keep what the peer has not read, for minutes."""
-    with suppress(RuntimeError, OSError):
+    """Reset a TCP connection; otherwise the kernel would keep what the client has not read, for minutes."""
+    with suppress(RuntimeError, OSError, ValueError):  # the last of a transport that has been aborted
         # Otherwise it is closed already, and its number may be another's.
         if not tcp.is_closing() or tcp.get_write_buffer_size():
             connection: socket.socket = tcp.get_extra_info("socket")
@@ -44,9 +39,9 @@ def cut(tcp: Transport) -> None:
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Offers the application to abort the TCP connection, and bounds what costs a peer nothing.
+    """Offers the application to abort the TCP connection, and bounds what costs a client nothing.
 
-    A close frame, and even closing the transport, waits behind everything that the peer has not read; so a peer
+    A close frame, and even closing the transport, waits behind everything that the client has not read; so a client
     that never reads would keep its socket for ever. Pings are answered without the application, and empty
     fragments add nothing to a message's size: without a bound either would let the process grow.
 
@@ -60,11 +55,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._limits = limits
         self.close_timeout = limits.close_seconds
         self._rest = b""
-        self._control_frames = Bucket(Rate(f"{limits.control_frames_per_second}/second"))
+        self._rules = FrameRules(limits)
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
-        # Without it the kernel takes some 4 MB for a peer before it lets us know that the peer reads nothing.
+        # Without it the kernel takes some 4 MB for a client before it lets us know that the client reads nothing.
         tcp: socket.socket = transport.get_extra_info("socket")
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.send_buffer_bytes)
 
@@ -84,7 +79,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.handshake_complete:
             self._parse()
         elif len(self._rest) <= self._limits.frame_bytes:
-            # Frames of a peer that does not wait for the answer to its handshake; they wait.
+            # Frames of a client that does not wait for the answer to its handshake; they wait.
             self.transport.pause_reading()
         else:
             self._rest = b""
@@ -94,7 +89,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.close()
 
     def handshake_answered(self) -> None:
-        """Take the frames that have come too early. Called once the peer has been let in."""
+        """Take the frames that have come too early. Called once the client has been let in."""
         if not self.transport.is_closing():
             self.transport.resume_reading()
             self._parse()
@@ -118,7 +113,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             # uvicorn does so after a close; without it, it takes the refusal for a mistake of ours, and logs it.
             self.handshake_complete = self.close_sent
         elif message["type"] == "websocket.close":
-            # uvicorn's own timer only closes, and so waits for a peer that does not read.
+            # uvicorn's own timer only closes, and so waits for a client that does not read.
             self.loop.call_later(self._limits.close_seconds, cut, self.transport)
 
     async def _send_part(self, part: bytes, *, first: bool, last: bool) -> None:
@@ -132,7 +127,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
 
     def send_500_response(self) -> None:
-        """Refuse the handshake because of a failure of ours: the peer, or a proxy, may try again."""
+        """Refuse the handshake because of a failure of ours: the client, or a proxy, may try again."""
         self._reject(HTTPStatus.SERVICE_UNAVAILABLE, "The server failed to answer.")
 
     def _reject(self, status: HTTPStatus, detail: str) -> None:
@@ -147,20 +142,26 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
 
     def handle_ping(self) -> None:
-        if self._control_frames.take(self.loop.time()):
-            self._cut_off(CloseCode.POLICY_VIOLATION, "too many pings")
+        try:
+            self._rules.control_frame_received(self.loop.time())
+        except ViolationError as violation:
+            self._cut_off(violation)
         else:
             super().handle_ping()
 
     def handle_pong(self, event: Frame) -> None:
-        if self._control_frames.take(self.loop.time()):
-            self._cut_off(CloseCode.POLICY_VIOLATION, "too many pongs")
+        try:
+            self._rules.control_frame_received(self.loop.time())
+        except ViolationError as violation:
+            self._cut_off(violation)
         else:
             super().handle_pong(event)
 
     def handle_cont(self, event: Frame) -> None:
-        if len(self.frames) >= self._limits.fragments:
-            self._cut_off(CloseCode.POLICY_VIOLATION, "too many fragments")
+        try:
+            self._rules.check_fragments(len(self.frames))
+        except ViolationError as violation:
+            self._cut_off(violation)
         else:
             super().handle_cont(event)
 
@@ -169,11 +170,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             refused_by_layer(self.conn.close_sent.code)
         super().handle_parser_exception()
 
-    def _cut_off(self, code: CloseCode, reason: str) -> None:
+    def _cut_off(self, violation: ViolationError) -> None:
         if self.transport.is_closing():
             return
         if not self.close_sent:
-            self.conn.fail(code, reason)
+            self.conn.fail(violation.code, violation.reason)
             self.handle_parser_exception()
         self.transport.close()
         self.loop.call_later(self._limits.close_seconds, cut, self.transport)

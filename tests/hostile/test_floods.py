@@ -9,7 +9,8 @@ import pytest
 from picows.picows import WSProtocol  # type: ignore[attr-defined] # not public, hence missing in the stubs
 
 from live_support.limits import Limits
-from live_support.websocket.picows_protocol import _READ_BYTES, DirectTransport, PicowsProtocol
+from live_support.websocket.picows_protocol import _READ_BYTES, PicowsProtocol
+from live_support.websocket.picows_transport import DirectTransport
 from live_support.websocket.transport import Receiver
 from tests.helpers.services import DEADLINE, Service, replace, serve
 from tests.hostile import echo

@@ -14,8 +14,9 @@ from live_support.settings import Settings
 from live_support.timing_wheel import NEVER
 from live_support.websocket.connection import Connection
 from live_support.websocket.connections import TICK_SECONDS, Connections
+from live_support.websocket.extensions import DIRECT
 from live_support.websocket.handler import Handler
-from live_support.websocket.transport import DIRECT, Receiver
+from live_support.websocket.transport import Receiver
 from schemas.errors import ChatError, CloseCode, Forbidden, InvalidFrame
 from tests.helpers.services import DEADLINE, eventually
 
@@ -66,9 +67,6 @@ class Notes:
     def keep_alive(self, now: float) -> float:  # noqa: ARG002
         return NEVER
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        return asyncio.create_task(coroutine)
-
 
 class Scene(Handler):
     """A connection and what its handler does with the frames: those that begin with `slow` wait for `go`."""
@@ -83,6 +81,8 @@ class Scene(Handler):
         self.connection = Connection(settings, self.connections)
         self.asked: list[float] = []
         """When the handler was asked for how long the connection may be idle."""
+        self.more: list[list[bytes]] = []
+        """What it has to send when the client has taken everything."""
         self.grace_seconds: float | None = 0
         """What it answers; None: it lets the connection wait for `go`, and answers 0."""
 
@@ -128,6 +128,9 @@ class Scene(Handler):
 
     def error_frame(self, error: ChatError) -> bytes:
         return error.message.encode()
+
+    def more_frames(self) -> list[bytes]:
+        return self.more.pop(0) if self.more else []
 
     async def idle_grace(self, idle_seconds: float) -> float:  # noqa: ARG002
         self.asked.append(asyncio.get_running_loop().time())
@@ -289,6 +292,10 @@ async def test_a_peer_that_takes_nothing_for_long_is_cut_off() -> None:
     scene = await Scene(Limits(send_seconds=0.1)).open()
     scene.connection.pause_writing()
     await eventually(lambda: scene.transport.aborted)
+    assert scene.transport.closed == [4008]
+    scene.transport.aborted = False
+    await asyncio.sleep(3 * TICK_SECONDS)
+    assert not scene.transport.aborted, "once is enough"
 
 
 async def test_a_peer_that_takes_something_in_time_is_not_cut_off() -> None:
@@ -388,11 +395,11 @@ async def test_an_idle_connection_asks_once_for_patience(seconds: float) -> None
     scene.grace_seconds = seconds
     asked = scene.asked
     scene.connection._last_activity = -math.inf
-    scene.connections.wake(scene.connection, 0)
+    scene.connections.schedule(scene.connection, 0)
     await eventually(lambda: asked)
     if seconds > 1:
         for _ in range(5):
-            scene.connections.wake(scene.connection, 0)
+            scene.connections.schedule(scene.connection, 0)
             await asyncio.sleep(2 * TICK_SECONDS)
         assert len(asked) == 1
     else:
@@ -405,12 +412,51 @@ async def test_an_idle_connection_that_waits_for_an_answer_does_not_ask_again(sc
     scene.grace_seconds = None
     scene.connection._last_activity = -math.inf
     for _ in range(5):
-        scene.connections.wake(scene.connection, 0)
+        scene.connections.schedule(scene.connection, 0)
         await asyncio.sleep(2 * TICK_SECONDS)
     assert len(scene.asked) == 1
     scene.go.set()
     await eventually(lambda: scene.transport.closed)
     assert scene.transport.closed == [4408]
+
+
+async def test_a_connection_that_is_closed_before_it_opens_closes_after_what_was_sent() -> None:
+    early = Scene(Limits())
+    early.connection.send(b"1")
+    early.connection.close(CloseCode.NOT_AUTHENTICATED)
+    early.connection.send(b"2")
+    early.connection.flush()
+    assert early.connection.closing
+    await early.open()
+    early.connection.frame_received(b"3")
+    assert (early.transport.sent, early.transport.closed, early.dealt_with) == ([b"1"], [4501], [])
+
+
+async def test_a_draining_connection_takes_no_frame_and_still_sends(scene: Scene) -> None:
+    scene.connection.frame_received(b"slow 1")
+    scene.connection.stop_receiving()
+    scene.connection.frame_received(b"2")
+    scene.connection.send(b"answer")
+    assert scene.connection.working
+    scene.go.set()
+    await eventually(lambda: not scene.connection.working)
+    assert (scene.dealt_with, scene.transport.sent) == ([b"slow 1"], [b"answer"])
+    scene.connection.close(CloseCode.SERVICE_RESTART)
+    scene.connection.stop_receiving()
+    assert scene.transport.closed == [1012]
+    assert scene.connection.closing
+
+
+async def test_what_the_handler_has_more_leaves_as_long_as_the_client_takes_it(scene: Scene) -> None:
+    scene.more = [[b"1", b"2"], [b"3"]]
+    scene.connection.pause_writing()
+    scene.connection.flush()
+    assert scene.transport.sent == []
+    scene.connection.resume_writing()
+    assert (scene.transport.sent, scene.transport.writes) == ([b"1", b"2", b"3"], [2, 1])
+    scene.more = [[b"4"]]
+    scene.connection.close(CloseCode.REPLACED)
+    assert scene.transport.sent == [b"1", b"2", b"3"]
 
 
 async def test_a_deadline_closes_with_4408_unless_it_is_cleared() -> None:

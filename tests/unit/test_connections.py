@@ -1,29 +1,29 @@
-"""The registry of connections: who is looked at, and who is flushed."""
+"""The registry of connections: which is called at its deadline, and which is flushed."""
 
 import asyncio
 
 import pytest
 
 from live_support.timing_wheel import NEVER
-from live_support.websocket.connections import TICK_SECONDS, Connections
+from live_support.websocket.connections import TICK_SECONDS, Connections, RegisteredConnection
 from schemas.errors import CloseCode
-from tests.helpers.services import eventually
+from tests.helpers.services import DEADLINE, eventually
 
 
-class Noting:
+class Noting(RegisteredConnection):
     """A connection that notes what is asked of it."""
 
     def __init__(self) -> None:
-        self.due = NEVER
-        self.swept = 0
+        super().__init__()
+        self.called = 0
         self.flushed = 0
         self.aborted = False
 
     def flush(self) -> None:
         self.flushed += 1
 
-    def sweep(self, now: float) -> float:  # noqa: ARG002
-        self.swept += 1
+    def on_deadline(self, now: float) -> float:  # noqa: ARG002
+        self.called += 1
         return NEVER
 
     @property
@@ -40,17 +40,17 @@ class Noting:
         self.aborted = True
 
 
-async def test_only_who_is_open_is_looked_at() -> None:
+async def test_only_an_open_connection_is_called() -> None:
     connections, at = Connections(), asyncio.get_running_loop().time() + TICK_SECONDS
     gone, early, marker = Noting(), Noting(), Noting()
     for connection in (gone, marker):
         connections.add(connection, at)
     connections.discard(gone)
-    connections.wake(early, at)
+    connections.schedule(early, at)
     assert (list(connections), len(connections)) == ([marker], 1)
-    await eventually(lambda: marker.swept)
-    assert (gone.swept, early.swept) == (0, 0)
-    connections.close()
+    await eventually(lambda: marker.called)
+    assert (gone.called, early.called) == (0, 0)
+    await connections.close(0)
 
 
 async def test_all_who_have_sent_are_flushed_at_the_end_of_the_turn(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,3 +70,25 @@ async def test_all_who_have_sent_are_flushed_at_the_end_of_the_turn(capsys: pyte
     connections.flush_soon(first)
     await asyncio.sleep(0)
     assert (first.flushed, last.flushed) == (2, 1)
+
+
+async def test_what_runs_for_a_connection_is_waited_for_but_not_for_ever() -> None:
+    connections = Connections()
+    ended: list[str] = []
+
+    async def short() -> None:
+        await asyncio.sleep(0)
+        ended.append("short")
+
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("endless")
+
+    connections.spawn(short())
+    await connections.close(DEADLINE)
+    assert ended == ["short"]
+    connections.spawn(endless())
+    await connections.close(0)
+    assert ended == ["short", "endless"]

@@ -38,7 +38,7 @@ class Outboxes:
 
         def measured(connection: Connection, frame: bytes) -> None:
             send(connection, frame)
-            self.most = max(self.most, len(connection._outbox or ()))
+            self.most = max(self.most, len(connection._outbox))
 
         def noted(connection: Connection, code: CloseCode) -> None:
             self.closed.append(code)
