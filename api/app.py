@@ -1,4 +1,4 @@
-"""The one place where the ChatServer's parts are put together."""
+"""Builds the ChatServer from its parts."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,7 +26,7 @@ from live_support.settings import Settings
 
 
 def create_service(settings: Settings) -> Service:
-    """Build the ChatServer; nothing connects before it starts."""
+    """Build the ChatServer; it connects to nothing before it starts."""
     redis = RedisClient(settings, Probe(Keys(settings.key_prefix)))
     hub = Hub(redis, settings)
     store, queue = ChatStore(redis, settings), JoinQueue(redis, settings)

@@ -1,6 +1,6 @@
-"""Registration over HTTP (PROTOCOL section 2): opens a chat. Nobody waits until the WebSocket `Join`.
+"""Registration over HTTP (PROTOCOL section 2): opens a chat. The user enters the queue with the WebSocket `Join`.
 
-The rate of the address is taken before anything of a request is read, so what is refused counts, too.
+A request is counted to its address before its body is read, so refused ones count, too.
 """
 
 import secrets
@@ -36,7 +36,7 @@ _USER_NAME = PathParameter(
 )
 _Request = Request[Any, Any, Any]
 _Connection = ASGIConnection[Any, Any, Any, Any]
-# How browsers, old ones too, say that nobody has asked for the page yet.
+# How browsers, old ones too, mark a prefetch.
 _PURPOSES = ("sec-purpose", "purpose", "x-purpose", "x-moz")
 _NOT_YET = ("prefetch", "prerender", "preview")
 
@@ -72,7 +72,7 @@ class Registrar:
         return user
 
 
-# Guards, because they come before the body; coroutines, because a plain one runs in a thread. They get no
+# Guards, because they run before the body is read; coroutines, because a plain function runs in a thread. They get no
 # dependencies, so the registrar is in the app's state as well.
 
 
@@ -91,7 +91,7 @@ async def _for_a_person(connection: _Connection, _: BaseRouteHandler) -> None:
 
 
 async def _json_only(connection: _Connection, _: BaseRouteHandler) -> None:
-    # The types that a browser's form can send need no CORS preflight.
+    # A browser's form can send some other types without a CORS preflight.
     if connection.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException("Content-Type must be application/json.", status_code=415)
 
@@ -123,12 +123,12 @@ async def register_user(
     include_in_schema=False,
 )
 async def register_no_name(request: _Request, registrar: NamedDependency[Registrar]) -> RegisteredUser:
-    """Take what the other route does not match: no name, and one of escaped slashes only."""
+    """Handle paths that the other route does not match: without a name, or with one of escaped slashes only."""
     return await registrar.register(_name_in(request))
 
 
 def _name_in(request: _Request) -> str:
-    """Take the name from the path as it was sent: the decoded path has lost what was escaped and what was not."""
+    """Read the name from the raw path: the decoded path does not show what was escaped."""
     raw = request.scope["raw_path"].partition(b"/user/join/")[2]
     if b"/" in raw:
         raise InvalidContent("A slash in a name must be escaped, as %2F.")
@@ -159,7 +159,7 @@ class _NewUserRequest(_Request):
     operation_class=DocumentedOperation,
 )
 async def create_user(data: JSONBody[NewUser], registrar: NamedDependency[Registrar]) -> RegisteredUserWithToken:
-    """Register a user whose chat is opened by a secret token as well: what new clients should use."""
+    """Register a user whose `Join` also needs a secret token. New clients should use this."""
     token = secrets.token_urlsafe(24)
     user = await registrar.register(data.username, token=token)
     return RegisteredUserWithToken(user_id=user.user_id, username=user.username, chat_id=user.chat_id, token=token)

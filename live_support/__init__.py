@@ -1,4 +1,1 @@
-"""The runtime that both services share, and the only code that knows Redis.
-
-Knows the contract (`schemas`), but neither service: what only one of them needs lives there.
-"""
+"""The library that both services are built from. It knows the contract (`schemas`), but neither service."""

@@ -1,4 +1,4 @@
-"""Client addresses: which of them count as one, and how many connections each has."""
+"""Client addresses: which of them count as one, and how many connections each may have."""
 
 from asyncio import BaseTransport
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -8,11 +8,11 @@ _PURGE_AFTER: Final = 1024
 
 
 def network(address: str) -> str:
-    """Return what rates and caps go by: an IPv4 address, or the /64 that an IPv6 host has to itself."""
+    """Return the key for rates and caps: an IPv4 address, or the /64 that an IPv6 host has to itself."""
     try:
         parsed = ip_address(address)
     except ValueError:
-        return address  # no IP, as over a Unix socket
+        return address  # not an IP address, as over a Unix socket
     if not isinstance(parsed, IPv6Address):
         return str(parsed)
     if parsed.ipv4_mapped is not None:
@@ -21,13 +21,13 @@ def network(address: str) -> str:
 
 
 class ConnectionLimiter:
-    """Knows the open connections of each client address in this process.
+    """Bounds the open connections of each client address in this process.
 
-    A connection changes hands when it becomes a WebSocket, so its transport is asked whether it is still there: when
-    its address has no place left, and for all from time to time.
+    A connection may be closed by another object once it has become a WebSocket. So its transport is asked whether it
+    is still open: when its address has reached the limit, and for all addresses from time to time.
 
     Args:
-        limit: of the connections of one address; None counts nothing.
+        limit: connections that one address may have; None for any number.
     """
 
     def __init__(self, limit: int | None) -> None:
@@ -37,11 +37,11 @@ class ConnectionLimiter:
 
     @property
     def known(self) -> int:
-        """How many connections are remembered, some of which may have gone."""
+        """How many connections are remembered, some of which may be closed."""
         return sum(map(len, self._open.values()))
 
     def acquire(self, address: str, transport: BaseTransport) -> bool:
-        """Count a connection to an address; return whether there was a place."""
+        """Count a connection to an address; return whether the address may have it."""
         if self._limit is None:
             return True
         key = network(address)
@@ -68,7 +68,7 @@ class ConnectionLimiter:
     def _purge(self) -> None:
         remaining = ((key, _still_open(own)) for key, own in self._open.items())
         self._open = {key: own for key, own in remaining if own}
-        # So that each connection pays for a few others at the most, however many there are.
+        # So each new connection pays for checking a few others at most, however many there are.
         self._until_purge = max(_PURGE_AFTER, self.known)
 
 

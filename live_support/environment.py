@@ -1,4 +1,4 @@
-"""The environment: which variables are settings, how their values are read, and what is said of a wrong one."""
+"""The environment: which variables are settings, how their values are read, and how a wrong one is explained."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -13,8 +13,8 @@ TEST_PREFIX = "LIVE_SUPPORT_TEST_"
 Kinds = Mapping[str, inspect.Type]
 """The type of each setting, by its name without the prefix."""
 
-# What Kubernetes gives every container for each Service whose name begins as ours: for `live-support`, and with more
-# in front for such as `live-support-chat`. The values tell these from a mistyped setting.
+# Variables that Kubernetes sets in every container for a Service whose name begins with `live-support`. Their values
+# distinguish them from a mistyped setting.
 _LINK_URL = r"(tcp|udp|sctp)://[0-9a-fA-F.:\[\]]+"
 _SERVICE_LINKS = [
     (re.compile(name), re.compile(value, re.IGNORECASE))
@@ -48,7 +48,7 @@ _FRACTION = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)")
 
 
 def read_values(given: Mapping[str, str], kinds: Kinds) -> dict[str, Any]:
-    """Split lists, and read numbers as people write them: msgspec takes those of JSON."""
+    """Split lists, and read numbers as people write them: msgspec accepts only those of JSON."""
 
     def read(name: str, text: str) -> object:
         if name in _LISTS:
@@ -62,15 +62,15 @@ def read_values(given: Mapping[str, str], kinds: Kinds) -> dict[str, Any]:
 
 def split_list(text: str) -> list[str]:
     """Split a value at its commas."""
-    # A page's address ends with a slash, its origin does not.
+    # People copy a page's address, which ends with a slash; its origin does not.
     return [part.strip().rstrip("/") for part in text.split(",") if part.strip()]
 
 
 def explain(error: str, given: Mapping[str, str], kinds: Kinds) -> str:
-    """Make the line that an operator is told of a wrong value, or of an unknown name.
+    """Make the line that explains a wrong value or an unknown name to an operator.
 
     Args:
-        error: as msgspec says it.
+        error: the message of msgspec.
         given: the settings that were read.
         kinds: of all settings.
     """
@@ -92,7 +92,7 @@ def did_you_mean(name: str, names: Iterable[str], prefix: str = "") -> str:
 
 
 def _plain(kind: inspect.Type) -> inspect.Type:
-    """The type itself of a setting that may be absent, is a list, or is described."""
+    """Return the type itself of a setting that may be absent, is a list, or is described."""
     match kind:
         case inspect.UnionType(types=types):
             return _plain(next(each for each in types if not isinstance(each, inspect.NoneType)))
@@ -104,7 +104,7 @@ def _plain(kind: inspect.Type) -> inspect.Type:
 
 
 def _expected(kind: inspect.Type) -> str | None:
-    """Say in an operator's words what a value is to be; None where the type says so itself."""
+    """Describe for an operator what a value should be; None where the message of msgspec is enough."""
     match kind:
         case inspect.UnionType(types=types):
             return _expected(next(each for each in types if not isinstance(each, inspect.NoneType)))

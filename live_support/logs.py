@@ -1,4 +1,4 @@
-"""Logs: structured lines by structlog, and the warnings of the libraries. They never hold content, names or ids."""
+"""Logs: structured lines by structlog, and the libraries' warnings. They never hold content, names or ids."""
 
 import logging
 import sys
@@ -14,12 +14,14 @@ _LIBRARIES: Final = (
     *("uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error"),
     *("picows", "websockets", "websockets.server"),
 )
-"""The loggers of what reads from clients."""
+"""The loggers of libraries that read from clients."""
 
 
 def configure(settings: Settings, service: str | None = None, worker: int | None = None) -> None:
-    """Send all logs to standard error, in the format that is set; each line names the service, and the worker if there
-    are several."""
+    """Send all logs to standard error, in the format that is set.
+
+    Each line names the service, and the worker if there are several.
+    """
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -60,27 +62,27 @@ def configure(settings: Settings, service: str | None = None, worker: int | None
 
 
 def quiet_libraries() -> None:
-    """Let the libraries that read from clients log warnings alone, whoever sets up the logs, and with which level.
+    """Let libraries that read from clients log warnings only, whatever level is set.
 
     At INFO they log paths, which hold the chatId, and at DEBUG the headers of each handshake, with the tokens, and
     each frame.
     """
     for name in _LIBRARIES:
         library = logging.getLogger(name)
-        library.setLevel(logging.WARNING)  # spares them making a line of each frame
-        library.addFilter(_no_more_than_faults_of_ours)  # holds also when the level is set anew
+        library.setLevel(logging.WARNING)  # so they do not format a line for each frame
+        library.addFilter(_no_more_than_faults_of_ours)  # stays when the level is changed
 
 
 def _ours_or_a_warning(record: logging.LogRecord) -> bool:
-    # By that attribute structlog, too, knows what came through it; libraries log without.
+    # structlog sets this attribute on its own records; those of libraries do not have it.
     return record.levelno >= logging.WARNING or hasattr(record, "_logger")
 
 
 def _no_more_than_faults_of_ours(record: logging.LogRecord) -> bool:
-    # Of a frame that is not UTF-8 uvicorn logs a traceback, so any client could fill the disk.
+    # uvicorn logs a traceback for a frame that is not UTF-8, so any client could fill the disk.
     return record.levelno >= logging.WARNING and not record.getMessage().startswith("Invalid UTF-8 sequence")
 
 
 def short(secret_id: str) -> str:
-    """Name an id in a log: enough to follow it, nothing to use it."""
+    """Return a short one-way hash of an id, for correlating log lines."""
     return sha256(secret_id.encode()).hexdigest()[:8]

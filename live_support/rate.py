@@ -7,7 +7,7 @@ from live_support.addresses import network
 
 
 class Rate:
-    """So many per period, as in "20/second": a bucket of `count`, refilled evenly over the period."""
+    """A number per period, as in "20/second": a bucket of `count` units, refilled evenly over the period."""
 
     _PERIODS: ClassVar = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
     _FORM: ClassVar = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour)")
@@ -18,7 +18,7 @@ class Rate:
             raise ValueError('Expected "n/second", "n/minute" or "n/hour"')
         self.count = int(match[1])
         self.interval_seconds = self._PERIODS[match[2]] / self.count
-        """How long one unit takes to come back."""
+        """How long one unit takes to be refilled."""
         self._text = text
 
     def __repr__(self) -> str:
@@ -35,18 +35,18 @@ class Bucket:
         self._full_at = 0.0
 
     def take(self, now: float) -> float:
-        """Take one unit; return 0, or in how many seconds to try again."""
+        """Take one unit; return 0, or the seconds until the next try."""
         full_at, interval = self._full_at, self.rate.interval_seconds
         full_at = (full_at if full_at > now else now) + interval
         early = full_at - now - interval * self.rate.count
-        # A tenth of a microsecond of slack: the sum of many intervals is not exact.
+        # 0.1 us of tolerance: the sum of many intervals is not exact.
         if early > 1e-7:
             return early
         self._full_at = full_at
         return 0
 
     def is_full(self, now: float) -> bool:
-        """Whether nothing is missing, so that a new one would do as well."""
+        """Whether the bucket is full, so that it need not be remembered."""
         return self._full_at <= now
 
 
@@ -55,7 +55,7 @@ class Buckets:
 
     Args:
         rate: of one address.
-        max_addresses: that are remembered; beyond, those whose bucket is full again are forgotten, then the oldest.
+        max_addresses: addresses that are remembered; beyond these, full buckets are forgotten first, then the oldest.
     """
 
     def __init__(self, rate: Rate, max_addresses: int = 10_000) -> None:
@@ -67,7 +67,7 @@ class Buckets:
         return len(self._buckets)
 
     def take(self, address: str, now: float) -> float:
-        """Take one unit of an address; return 0, or in how many seconds to try again."""
+        """Take one unit of an address; return 0, or the seconds until the next try."""
         key = network(address)
         bucket = self._buckets.get(key)
         if bucket is None:
@@ -78,5 +78,5 @@ class Buckets:
 
     def _forget(self, now: float) -> None:
         left = [(key, bucket) for key, bucket in self._buckets.items() if not bucket.is_full(now)]
-        # A tenth is free then, so that this is not done for each new address.
+        # This frees a tenth of the table, so it is not done for each new address.
         self._buckets = dict(left[-(self._max_addresses * 9 // 10) :])

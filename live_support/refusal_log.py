@@ -1,7 +1,7 @@
-"""What clients are refused, in the log: one line with its reason, and no more than one a second for each reason.
+"""Logs what clients are refused: one line with its reason, and at most one a second for each reason.
 
-Whoever is refused can come again as fast as a network lets him, so what follows within the second is only counted, and
-the count stands in the next line. `live_support.redis.write_refusals` is about Redis refusing us.
+A refused client may retry as fast as the network allows, so further refusals within the second are only counted, and
+the next line has the count. Refusals by Redis are in `live_support.redis.write_refusals`.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 
 class Refusal(Enum):
-    """What was refused, and why: the `what` and `reason` of the line. All are in docs/operations.md."""
+    """What was refused, and why: the `what` and `reason` of a line. docs/operations.md explains all of them."""
 
     def __init__(self, what: str, reason: str) -> None:
         self.what = what
@@ -59,7 +59,7 @@ _BROKEN: Final = frozenset(
 
 
 class RefusalLog:
-    """Counts refusals and logs them. What it keeps is bounded by the number of reasons; there is one timer for all."""
+    """Counts refusals and logs them. Its size is bounded by the number of reasons; one timer serves all."""
 
     def __init__(self, seconds: float = 1.0) -> None:
         self._seconds = seconds
@@ -72,8 +72,8 @@ class RefusalLog:
         """Log a refusal, or a close for a reason, now or at the end of its second. Called in the event loop.
 
         Args:
-            refusal: what it is; of a close its code, whose name is the reason.
-            compared: the values that did not fit together, without content and ids: for `debug` only, and only of a
+            refusal: the refusal; for a close its code, whose name is the reason.
+            compared: the two values that differ, without content and ids; logged at `debug` only, and only for a
                 refusal that is logged at once.
         """
         loop = asyncio.get_running_loop()
@@ -92,7 +92,7 @@ class RefusalLog:
                 self._timer = loop.call_at(at, self._tell_held)
 
     def flush(self) -> None:
-        """Log what is only counted so far, as at the end of the service."""
+        """Log what was only counted so far, as when the service ends."""
         for refusal, count in self._held.items():
             self._tell(refusal, count, 0)
         self._held.clear()
@@ -115,12 +115,12 @@ class RefusalLog:
 
 
 refusal_log = RefusalLog()
-"""The process's."""
+"""The one of this process."""
 
 refused = refusal_log.note
 
 
 def refused_by_layer(code: int) -> None:
-    """Log that a WebSocket layer has closed, if it did so because the peer breaks the protocol."""
+    """Log that a WebSocket layer has closed a connection, if its client broke the protocol."""
     if code in _BROKEN:
         refused(CloseCode(code))

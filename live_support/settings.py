@@ -14,9 +14,9 @@ from live_support.rate import Rate
 from live_support.web_address import parse_origin
 
 DEFAULT_URL = "redis://localhost:6379"
-"""Where an app looks for Redis that was built without a `REDIS_URL`; the commands insist on one."""
+"""Where an app without `REDIS_URL` expects Redis; the commands require the setting."""
 
-# The descriptions are what a wrong value is told to be.
+# The descriptions complete the message for a wrong value: "expected ...".
 Seconds = Annotated[float, Meta(ge=0.01, le=86_400, description="a number of seconds from 0.01 to 86400")]
 Port = Annotated[int, Meta(ge=0, le=65_535, description="the number of a port, 0 to 65535")]
 Count = Annotated[int, Meta(ge=1, description="a whole number from 1 on")]
@@ -26,7 +26,7 @@ KeyPrefix = Annotated[
 
 
 class SettingsError(ValueError):
-    """Raised when a setting is wrong; the text is one line that names the variable."""
+    """Raised when a setting is wrong; the message is one line that names the variable."""
 
 
 class Network(str):
@@ -43,7 +43,7 @@ class Network(str):
 
 
 class Origin(str):
-    """The origin of pages, as browsers send it."""
+    """The origin of a page, as browsers send it."""
 
     __slots__ = ()
 
@@ -52,7 +52,7 @@ class Origin(str):
 
 
 class Secret(str):
-    """A text that does not show itself in a log or a traceback."""
+    """A text whose `repr` hides it, so that no log or traceback shows it."""
 
     __slots__ = ()
 
@@ -148,7 +148,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def max_per_address(self) -> int | None:
         """How many connections one client address may have; None for any number.
 
-        On loopback all clients have the same address, unless a proxy tells theirs.
+        On loopback all clients have the same address, unless a proxy names theirs.
         """
         if self.connections_per_address is None and self.on_loopback and not self.trusted_proxies:
             return None
@@ -156,22 +156,22 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def chat_ttl_ms(self) -> int:
-        """`CHAT_TTL` as Redis wants it."""
+        """`CHAT_TTL` in milliseconds, as Redis expects it."""
         return _ms(self.chat_ttl_seconds)
 
     @property
     def waiting_ttl_ms(self) -> int:
-        """`WAITING_TTL` as Redis wants it."""
+        """`WAITING_TTL` in milliseconds, as Redis expects it."""
         return _ms(self.waiting_ttl_seconds or self.chat_ttl_seconds)
 
     @property
     def claim_lease_ms(self) -> int:
-        """`CLAIM_LEASE` as Redis wants it."""
+        """`CLAIM_LEASE` in milliseconds, as Redis expects it."""
         return _ms(self.claim_lease_seconds)
 
     @property
     def leave_grace_ms(self) -> int:
-        """`LEAVE_GRACE` as Redis wants it."""
+        """`LEAVE_GRACE` in milliseconds, as Redis expects it."""
         return _ms(self.leave_grace_seconds)
 
     @classmethod
@@ -179,8 +179,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Read the settings from environment variables; empty ones count as unset.
 
         Raises:
-            SettingsError: a value is wrong, a variable with our prefix is unknown, or anybody on other machines
-                could be an agent.
+            SettingsError: a value is wrong, a variable with our prefix is unknown, or any client on another machine
+                could act as an agent.
         """
         given = given_settings(env)
         kinds = {each.encode_name: each.type for each in inspect.type_info(cls).fields}  # type: ignore[attr-defined]
@@ -249,7 +249,7 @@ def _check_hosts(settings: Settings) -> None:
             raise SettingsError(f"{PREFIX}HOST: expected addresses or names of hosts, not {shown(host)}{hint}")
 
 
-# Without a port or brackets; what looks like a number is an address, or none.
+# Without a port or brackets. A name has a letter; a text of digits and dots must be an address.
 _HOST = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
 
 

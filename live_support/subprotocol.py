@@ -13,16 +13,16 @@ from schemas import wire_v1
 from schemas.wire import Wire
 
 V1: Final = "live-support.v1"
-"""What is spoken without any subprotocol, too."""
+"""The version that is used without any subprotocol, too."""
 BEARER: Final = "bearer."
-"""Prefix of a token. Never selected, so it does not come back in the answer."""
+"""Prefix of a token. Never selected, so the token is not repeated in the answer."""
 
 _WIRES: Final[Mapping[str | None, Wire]] = {V1: wire_v1.V1, None: wire_v1.V1}
-"""What is spoken with each name, the best first, and without any."""
+"""The version of each name, the best first, and the one without a name."""
 
 
 def select(socket: ASGIConnection[Any, Any, Any, Any]) -> str | None:
-    """Return the version to answer with; None where the client offers none that is spoken here."""
+    """Return the version to select; None where the client offers none that is known."""
     offered = _offered(socket)
     return next((name for name in _WIRES if name in offered), None)
 
@@ -33,7 +33,7 @@ def wire(selected: str | None) -> Wire:
 
 
 def tokens(socket: ASGIConnection[Any, Any, Any, Any]) -> list[str]:
-    """Return the tokens that are offered."""
+    """Return the tokens that a client offers."""
     return [name.removeprefix(BEARER) for name in _offered(socket) if name.startswith(BEARER)]
 
 

@@ -1,4 +1,4 @@
-"""Background work that is always awaited, and whose failure is always seen."""
+"""Background tasks that are always awaited, and whose failures are always logged."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -12,7 +12,7 @@ log = structlog.get_logger()
 
 
 class Tasks:
-    """The background tasks of one owner."""
+    """The background tasks of one object, which closes them."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
@@ -29,12 +29,12 @@ class Tasks:
             log.error("task_failed", exc_info=error)
 
     async def finish(self, seconds: float) -> None:
-        """Wait until what runs now has ended, but no longer than this."""
+        """Wait until the running tasks have ended, but no longer than this."""
         if self._running:
             await asyncio.wait(self._running, timeout=seconds)
 
     async def close(self) -> None:
-        """Cancel what still runs, and wait for its end."""
+        """Cancel the running tasks, and wait for their end."""
         # A library may swallow a cancellation while it handles one of its own, so it is repeated.
         while self._running:
             for task in self._running:
@@ -43,9 +43,9 @@ class Tasks:
 
 
 async def every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
-    """Take a step again and again, for ever: a step that fails is not the last.
+    """Repeat a step for ever, also after it has failed.
 
-    What fails each time in the same way is logged once.
+    A step that fails each time in the same way is logged once.
     """
     told = ""
     while True:

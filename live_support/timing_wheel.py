@@ -12,8 +12,7 @@ log = structlog.get_logger()
 NEVER = math.inf
 
 _MAX_STALE_SLOTS = 64
-"""How many numbers of slots that have become empty the heap may hold, besides as many as it has slots, before it is
-rebuilt."""
+"""Stale heap entries tolerated, besides as many as there are slots, before the heap is rebuilt."""
 
 
 class Timed(ABC):
@@ -27,7 +26,7 @@ class Timed(ABC):
 
     @abstractmethod
     def on_deadline(self, now: float) -> float:
-        """Do what is due; return when the next thing will be."""
+        """Do what is due; return the time of the next deadline."""
 
 
 class TimingWheel:
@@ -38,7 +37,7 @@ class TimingWheel:
     moves to a later time changes nothing: the object is called too early, and is scheduled again.
 
     Args:
-        tick_seconds: deadlines that fall into the same tick are met together, at its end.
+        tick_seconds: resolution; deadlines within one tick are handled together, at its end.
     """
 
     def __init__(self, tick_seconds: float) -> None:
@@ -68,12 +67,12 @@ class TimingWheel:
             slot_members.add(timed)
 
     def cancel(self, timed: Timed) -> None:
-        """Call an object no more."""
+        """Cancel an object's deadlines."""
         if timed.due == NEVER:
             return
         slot = round(timed.due / self._tick)
         timed.due = NEVER
-        slot_members = self._slots.get(slot)  # none when its members are just being called
+        slot_members = self._slots.get(slot)  # none while its members are being called
         if slot_members is None:
             return
         slot_members.discard(timed)
@@ -83,7 +82,7 @@ class TimingWheel:
                 self._order = sorted(self._slots)
 
     def close(self) -> None:
-        """Stop the clock."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
         self._slots.clear()
@@ -114,6 +113,6 @@ class TimingWheel:
     def _call(self, timed: Timed, now: float) -> None:
         try:
             self.schedule(timed, timed.on_deadline(now))
-        except Exception as error:  # one must not stop the clock of all
+        except Exception as error:  # one object must not stop the timer of all
             log.error("deadline_failed", exc_info=error)
             self.schedule(timed, now + 1)

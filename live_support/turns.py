@@ -1,26 +1,26 @@
-"""Turns: a few at a time, shared fairly between many."""
+"""Turns: limits how many work at a time, and shares that fairly between owners."""
 
 import asyncio
 from collections import deque
 
 
 class Turns:
-    """Lets so many work at a time, and of each owner one; the owners who wait take turns.
+    """Lets a few work at a time, of each owner one; owners that wait are served in rotation.
 
-    So an owner who wants a thousand turns delays everybody else by one.
+    So an owner with a thousand requests delays every other one by one turn only.
 
     Args:
-        at_once: how many may work.
+        at_once: how many may work at a time.
     """
 
     def __init__(self, at_once: int) -> None:
         self._free = at_once
         self._working: set[str] = set()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-        """Of each owner. Whose last turn is the longest ago comes first."""
+        """The waiting requests of each owner. The owner whose last turn is the longest ago comes first."""
 
     async def begin(self, owner: str) -> None:
-        """Wait for a turn. Whoever has had it calls `end`."""
+        """Wait for a turn. The caller must call `end` afterwards."""
         if self._free and owner not in self._working:
             self._start(owner)
             return
@@ -32,11 +32,11 @@ class Turns:
             if turn.cancelled():
                 self._forget(owner, turn)
             else:
-                self.end(owner)  # it came in the same moment
+                self.end(owner)  # the turn was given in the same moment
             raise
 
     def end(self, owner: str) -> None:
-        """End a turn: the next one begins."""
+        """End a turn, so that the next one begins."""
         self._free += 1
         self._working.discard(owner)
         if owner in self._waiting:

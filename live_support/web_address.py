@@ -1,6 +1,6 @@
 """Origins and hosts, as browsers compare them: case, default ports and other spellings of the same name do not count.
 
-Apart from `live_support.http.origin`, because settings are read by every command, and most need no web framework.
+It is no part of `live_support.http.origin`, because every command reads settings, and most need no web framework.
 """
 
 import re
@@ -9,7 +9,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final, NamedTuple
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-# Schemes of which no page has an origin. Others may be those of apps and extensions, as capacitor://localhost.
+# Schemes that no page's origin has. Others may be those of apps and extensions, as capacitor://localhost.
 _NOT_OF_PAGES: Final = frozenset({"about", "blob", "data", "file", "ftp", "javascript", "mailto", "ws", "wss"})
 _HOST_CHARACTERS: Final = 253
 
@@ -27,7 +27,7 @@ class Address(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the host is this machine's name for itself, which no other host's page can have."""
+        """Whether the host is a name of this machine for itself, which no page of another host can have."""
         if self.host == "localhost" or self.host.endswith(".localhost"):
             return True
         if self.host.startswith("["):
@@ -37,14 +37,14 @@ class Address(NamedTuple):
 
 
 class WebOrigin(NamedTuple):
-    """The origin of pages: scheme, host and port, which is None for the scheme's own."""
+    """The origin of a page: scheme, host and port, which is None for the scheme's default."""
 
     scheme: str
     address: Address
 
     @property
     def text(self) -> str:
-        """What a browser sends as `Origin`."""
+        """The origin as a browser sends it in `Origin`."""
         host, port = self.address
         return f"{self.scheme}://{host}" + ("" if port is None else f":{port}")
 
@@ -53,7 +53,7 @@ def parse_origin(text: str) -> WebOrigin:
     """Read an origin.
 
     Raises:
-        ValueError: no page has this one. The text is made for an operator, and repeats nothing of the origin.
+        ValueError: no page can have this origin. The message is for an operator, and repeats nothing of the origin.
     """
     match = _FORM.fullmatch(text)
     if match is None:
@@ -73,7 +73,7 @@ def parse_address(text: str) -> Address:
     """Read a host with or without a port, as in a `Host` header.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a host.
     """
     if len(text) > _HOST_CHARACTERS + len(".:65535"):
         raise ValueError("The host is too long")
@@ -100,7 +100,7 @@ def _host(text: str) -> str:
         raise ValueError("A host is a name or an address, without spaces, quotes or other signs")
     if not _NUMBER.fullmatch(labels[-1]):
         return ".".join(labels)
-    # Browsers take a name that ends with a number for an IPv4 address, and know the spellings of `inet_aton`.
+    # Browsers read a name that ends with a number as an IPv4 address, in all spellings of `inet_aton`.
     try:
         return str(IPv4Address(socket.inet_aton(".".join(labels))))
     except OSError:
@@ -119,7 +119,7 @@ def _ascii(host: str) -> str:
         return lower
     import idna
 
-    # As browsers do it (UTS #46): more is a name to them than to IDNA 2008, as one with an emoji.
+    # As browsers do it (UTS #46), which allows more names than IDNA 2008, such as those with an emoji.
     try:
         mapped = idna.uts46_remap(lower, std3_rules=False, transitional=False)
         return ".".join(map(_ascii_label, mapped.split(".")))

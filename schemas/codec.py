@@ -1,4 +1,4 @@
-"""How JSON is read, whatever a client sends, and written. What each version means by it: `schemas.wire`."""
+"""Codec: reads JSON, whatever a client sends, and writes it. What each version means by it is in `schemas.wire`."""
 
 import re
 from collections.abc import Callable, Collection
@@ -24,20 +24,20 @@ class _Envelope(Struct):
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
-# What msgspec raises on hostile input, seen with 0.22: besides its own errors, a bad string raises
-# UnicodeError, and deep nesting raises RecursionError even inside a key that is skipped.
+# Exceptions of msgspec 0.22 on hostile input: besides its own errors, a bad string raises UnicodeError, and deep
+# nesting raises RecursionError even inside a key that is skipped.
 _DECODE_ERRORS = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
-# Deep nesting uses up the decoder's stack. Our messages open two objects; the rest is for keys that we do not know.
+# Deep nesting exhausts the decoder's stack. Our messages open two objects; the rest is for unknown keys.
 _OPENED_MAX = 32
-# What is shorter cannot nest deeply enough to do harm.
+# A shorter frame cannot nest deeply enough to do harm.
 _SHORT = 512
 
 # JSON can spell half of a surrogate pair. msgspec refuses it wherever it stands.
 _HALF_OF_A_PAIR = re.compile(
     rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|[c-fC-F][0-9a-fA-F]{2}(?<!\\u[dD][89abAB]..\\u.{4}))"
 )
-# A byte that no UTF-8 has.
+# A byte that does not occur in UTF-8.
 _ESCAPED_BACKSLASH = b"\xff"
 
 
@@ -45,7 +45,7 @@ class FrameDecoder:
     """Decodes text frames of some types.
 
     Args:
-        rows: the types.
+        rows: the types, from the registry.
     """
 
     __slots__ = ("_decode", "_types")
@@ -55,11 +55,11 @@ class FrameDecoder:
         self._types = frozenset(row.type for row in rows)
 
     def decode(self, frame: bytes) -> Message:
-        """Decode one frame. The ids of a `ChatMessage` are still to be compared, or checked.
+        """Decode one frame. The ids of a `ChatMessage` must still be compared or checked.
 
         Raises:
-            UnknownType: the envelope is right, but its `type` is none of these.
-            InvalidFrame: no JSON, a missing key, args of the wrong shape, or nested too deeply.
+            UnknownType: the envelope is valid, but its `type` is none of these.
+            InvalidFrame: no JSON, a missing key, args of the wrong shape, or too deep nesting.
         """
         try:
             if len(frame) > _SHORT:
@@ -84,7 +84,7 @@ def decode_new_user(body: bytes) -> NewUser:
     """Decode the body of `POST /users`.
 
     Raises:
-        InvalidFrame: no JSON, no `username`, or nested too deeply.
+        InvalidFrame: no JSON, no `username`, or too deep nesting.
     """
     try:
         _check_nesting(body)
@@ -101,7 +101,7 @@ def _check_nesting(text: bytes) -> None:
 def _decode_again(
     decode: Callable[[bytes], T], text: bytes, error: Exception, explain: Callable[[bytes, Exception], ChatError]
 ) -> T:
-    """Decode what was refused, if only halves of surrogate pairs may be to blame; else explain."""
+    """Decode a refused text again if halves of surrogate pairs may be the only fault; else explain the fault."""
     if not isinstance(error, RecursionError) and (whole := _without_halves(text)) is not None:
         text = whole
         try:
@@ -114,21 +114,21 @@ def _decode_again(
 def _without_halves(text: bytes) -> bytes | None:
     """Put NUL in place of each half of a surrogate pair; return None where there is none.
 
-    No content and no name may have a NUL, so they are refused for what they are; a key that is not read may.
+    Contents and names may not have a NUL, so these are refused for that; an unknown key may hold one.
     """
     if b"\\u" not in text or _ESCAPED_BACKSLASH in text:
         return None
-    # With escaped backslashes out of the way, every other one begins an escape.
+    # With escaped backslashes removed, every other one begins an escape.
     whole, count = _HALF_OF_A_PAIR.subn(rb"\\u0000", text.replace(rb"\\", _ESCAPED_BACKSLASH))
     return whole.replace(_ESCAPED_BACKSLASH, rb"\\") if count else None
 
 
 def _opened(frame: bytes) -> int:
-    """Count the objects and arrays of a frame; while there are few, braces in strings count, too."""
+    """Count the objects and arrays of a frame; while there are few, braces in strings are counted, too."""
     count = frame.count(b"{") + frame.count(b"[")
     if count <= _OPENED_MAX:
         return count
-    # The braces in what people write do not count: without escapes, every other part is outside of strings.
+    # Braces inside strings do not count: without escapes, every other part is outside of strings.
     outside = b"".join(frame.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
     return outside.count(b"{") + outside.count(b"[")
 
@@ -138,5 +138,5 @@ def _reason(error: Exception, what: str) -> str:
         return f"The {what} has too many objects and arrays."
     if not isinstance(error, msgspec.ValidationError):
         return f"The {what} is not valid JSON."
-    # It names the place and the rule; of the input it repeats at most a tag.
+    # The message names the path and the rule; of the input it repeats at most a tag.
     return f"{str(error)[:200]}."

@@ -1,12 +1,11 @@
-"""Entry: what one entry of a chat's log holds, in Redis and in its publication.
+"""Entry: one entry of a chat's log, as Redis stores and publishes it.
 
-Processes of two releases share one log while they are exchanged for each other. So the format has room:
+Processes of two releases share one log during a rolling upgrade. So the format has room:
 
-- A process skips an entry of a kind that it does not know: nobody is sent it, and the next one follows it
-  without a gap.
+- A process skips an entry of an unknown kind: no client is sent it, and the next one follows it without a gap.
 - The body of a kind never changes: processes of an older release send it as it is.
-- What a later release adds to an entry stands in further fields of the stream's entry, and behind a line end in the
-  publication. Neither is looked at here.
+- A later release may add further fields to the stream's entry, and further lines to the publication. Both are ignored
+  here.
 """
 
 from typing import TYPE_CHECKING, Final, Self
@@ -21,16 +20,16 @@ JOINED: Final = b"Joined"
 CHAT_MESSAGE: Final = b"ChatMessage"
 """The body is the args of `ChatMessage`."""
 REPLACED: Final = b"Replaced"
-"""The body names a connection that is to close: no message."""
+"""The body names a connection that must close. No message to clients."""
 
 
 class Entry(Struct, gc=False):
     """One entry of a chat's log.
 
     Args:
-        offset: its place in the log, counted from 1 without a gap.
+        offset: its position in the log, counted from 1 without a gap.
         kind: one of the kinds above, or one of a later release.
-        body: what its kind says.
+        body: depends on the kind.
     """
 
     offset: int
@@ -43,14 +42,14 @@ class Entry(Struct, gc=False):
         """Read an entry from its publication.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the payload is not an entry.
         """
         # No body has a line end: they are JSON on one line, or an id.
         offset, kind, body = publication.partition(b"\n")[0].split(b" ", 2)
         return cls(int(offset), kind, body)
 
     def frame(self, wire: "Wire") -> bytes | None:
-        """Encode the message that clients of a version are sent, once; None where they are sent nothing."""
+        """Encode the message for clients of a version, only once; None where they are sent nothing."""
         frames = self._frames
         if frames is None:
             frame = wire.entry(self)

@@ -2,7 +2,7 @@
 
 ChatError                    a frame or a join was refused; has an `Error` code, may close
  ├── InvalidFrame            invalid          malformed: three in a row close with 4500
- ├── InvalidContent          invalid          well-formed, but not to be said
+ ├── InvalidContent          invalid          well-formed, but the content violates a rule
  ├── UnknownType             unknown_type
  ├── NotJoined               not_joined
  ├── AlreadyJoined           already_joined
@@ -38,7 +38,7 @@ ErrorCode = Literal[
 class CloseCode(IntEnum):
     """Why the server closes a WebSocket.
 
-    4000..4499 mean that reconnecting is right, 4500..4999 that it is not.
+    4000..4499 mean that a client should reconnect, 4500..4999 that it should not.
     """
 
     def __new__(cls, code: int, reason: str, advice: str) -> "CloseCode":
@@ -55,7 +55,7 @@ class CloseCode(IntEnum):
 
     @property
     def reconnect(self) -> bool:
-        """Whether connecting again is right."""
+        """Whether a client should reconnect."""
         return 4000 <= self < 4500 or self in (
             CloseCode.INTERNAL_ERROR,
             CloseCode.SERVICE_RESTART,
@@ -98,15 +98,15 @@ OTHER_CLOSES: Final = {
     1007: ("bad UTF-8", False, "stop: it is a bug"),
     1009: ("frame too large", False, "stop: it is a bug"),
 }
-"""What else a client meets, sent by the WebSocket layers or made by its own: reason, whether to reconnect, advice."""
+"""Other codes, sent by the WebSocket layers or made by the client's own: reason, whether to reconnect, advice."""
 
 
 class ChatError(Exception):
-    """Base of what a client is told by an `Error` message."""
+    """Base of the errors that a client is sent as an `Error` message."""
 
     code: ClassVar[ErrorCode]
     status: ClassVar[int] = 400
-    """With which an HTTP route answers."""
+    """The status of an HTTP route's answer."""
 
     def __init__(self, message: str, *, close: CloseCode | None = None, retry_after_ms: int | None = None) -> None:
         super().__init__(message)
@@ -116,13 +116,13 @@ class ChatError(Exception):
 
 
 class InvalidFrame(ChatError):
-    """Raised when a frame is no JSON, misses a key, or has args of the wrong shape."""
+    """Raised when a frame is not JSON, lacks a key, or has args of the wrong shape."""
 
     code = "invalid"
 
 
 class ClaimsNobody(InvalidFrame):
-    """Raised for the claim `-`. By its answer a client knows that a claim before it is won, so it is no mistake."""
+    """Raised for the claim `-`, whose answer shows a client that an earlier claim is won. So it is not a mistake."""
 
 
 class InvalidContent(ChatError):
@@ -132,13 +132,13 @@ class InvalidContent(ChatError):
 
 
 class UnknownType(ChatError):
-    """Raised when the `type` of a frame is none of ours."""
+    """Raised when the `type` of a frame is unknown."""
 
     code = "unknown_type"
 
 
 class NotJoined(ChatError):
-    """Raised when something else than `Join` is the first frame."""
+    """Raised when the first frame is not a `Join`."""
 
     code = "not_joined"
 
@@ -150,7 +150,7 @@ class AlreadyJoined(ChatError):
 
 
 class Forbidden(ChatError):
-    """Raised when the ids or the participant are not the connection's own."""
+    """Raised when the ids or the participant do not match the connection."""
 
     code = "forbidden"
     status = 403
@@ -176,13 +176,13 @@ class RateLimited(ChatError):
 
 
 class TooLarge(ChatError):
-    """Raised when a message is longer than a message may be."""
+    """Raised when a message is too long."""
 
     code = "too_large"
 
 
 class ChatFull(ChatError):
-    """Raised when a chat holds as much as a chat may, or too many connections have replaced others in it."""
+    """Raised when a chat has reached its message limit, or too many connections have replaced others in it."""
 
     code = "chat_full"
 
@@ -199,4 +199,4 @@ class ChatGone(Exception):
 
 
 class NotAuthenticated(Exception):
-    """Raised when a connection has no token that makes it an agent's now."""
+    """Raised when a connection has no valid agent's token."""

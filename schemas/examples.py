@@ -1,4 +1,4 @@
-"""What the published documents show. Most of it is from the original request (`tests/seed/` has that word for word)."""
+"""The examples of the published documents. Most are from the original request (verbatim in `tests/seed/`)."""
 
 from typing import Any, Final
 
@@ -135,7 +135,7 @@ SUPPORT_REJOIN: Final[dict[str, Any]] = {
     },
 }
 
-# What the original describes in words only.
+# Messages that the original describes in words only.
 
 CHAT_EXPIRED: Final[dict[str, Any]] = {
     "type": "ChatExpired",
@@ -194,4 +194,4 @@ MESSAGE_EXAMPLES: Final[dict[type[Struct], dict[str, Any]]] = {
     messages.Error: {"a claim that was lost": ERROR, "too fast": TOO_FAST},
     messages.JoinRequest: {"a waiting user": JOIN_REQUEST},
 }
-"""What shows a struct, each example under a short name."""
+"""The examples of each struct, under short names."""

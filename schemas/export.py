@@ -1,6 +1,6 @@
 """Exports the contract to the JSON files beside this module: `python -m schemas.export [--check]`.
 
-The services are found by name, not imported: `schemas` depends on nothing else of the project.
+The services are loaded by name, not imported: `schemas` depends on no other package of the project.
 """
 
 import argparse
@@ -28,7 +28,7 @@ _MESSAGES = [row.name for row in MESSAGES]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the files or, with `--check`, only name those that are not what would be written."""
+    """Write the files or, with `--check`, only name those that have drifted."""
     parser = argparse.ArgumentParser(prog="python -m schemas.export", description="Export the contract.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a file has drifted")
     check = parser.parse_args(arguments).check
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def exported() -> dict[str, str]:
-    """Make the text of every exported file, by its name."""
+    """Make the texts of all exported files, by their names."""
     settings = pkgutil.resolve_name("live_support.settings:Settings")()
     services = pkgutil.resolve_name("live_support.service.spec:SERVICES")
     apps = {key: spec.create(settings).app for key, spec in services.items()}
@@ -64,7 +64,7 @@ def _read(path: Path) -> str | None:
     return path.read_text("utf-8") if path.exists() else None
 
 
-# JSON Schema: one file for what goes each way on /chat/{chatId}, one for /joins.
+# JSON Schema: one file for each direction of /chat/{chatId}, one for /joins.
 
 
 def _chat_client() -> JsonSchema:
@@ -107,7 +107,7 @@ def _close_codes() -> dict[str, Any]:
         "closeCodes": [
             dict(zip(keys, (code, code.reason, code.reconnect, code.advice), strict=True)) for code in CloseCode
         ],
-        # What clients meet besides.
+        # Other codes that clients see.
         "otherCodes": [dict(zip(keys, (code, *rest), strict=True)) for code, rest in OTHER_CLOSES.items()],
     }
 
@@ -133,7 +133,7 @@ def _asyncapi(app: Any) -> dict[str, Any]:
 
 
 def _whole_asyncapi(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Merge the services' documents: the whole system in one, each channel bound to its server."""
+    """Merge the services' documents into one, with each channel bound to its server."""
     infos = [document["info"] for document in documents]
     own = (f"- {info['title']}: {info['description'].removesuffix(_WHOSE_VIEW).strip()}" for info in infos)
     return _ordered(
@@ -153,7 +153,7 @@ def _whole_asyncapi(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _ordered(document: dict[str, Any]) -> dict[str, Any]:
-    """Put what clients use before what is between the services."""
+    """Put the channels of clients before those between the services."""
     servers, channels, operations = (document[part] for part in ("servers", "channels", "operations"))
     inner = [f"#/servers/{key}" for key, server in servers.items() if server["protocol"] == "redis"]
     keys = sorted(channels, key=lambda key: channels[key]["servers"][0]["$ref"] in inner)

@@ -1,7 +1,7 @@
 """JSON Schema of the structs: one translation for the exported files, the OpenAPI and the AsyncAPI documents.
 
-It is msgspec's, made easier for those who generate code from it: a tag is a `const`, a tagged union a `oneOf`,
-and an optional key may be left out but is never null, which is how the server writes and what clients should do.
+It is msgspec's, changed to suit code generators: a tag is a `const`, a tagged union a `oneOf`, and an optional key may
+be left out but is never null, as the server writes and clients should write, too.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ JsonSchema = dict[str, Any]
 
 
 def json_schemas(types: Iterable[Any], ref_template: str) -> tuple[list[JsonSchema], dict[str, JsonSchema]]:
-    """Translate types, and all structs that they are made of.
+    """Translate types, and all structs that they contain.
 
     Args:
         types: structs, unions of structs, or annotated types.

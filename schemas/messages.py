@@ -17,19 +17,19 @@ from schemas.ids import check_ids
 Participant = Literal["User", "Support"]
 
 ProblemCode = Literal[ErrorCode, "not_found", "method_not_allowed"]
-"""The codes of `Error`, and what only HTTP has."""
+"""The codes of `Error`, and those that only HTTP has."""
 
 Id = Annotated[
     str,
     Meta(
         min_length=32,
         max_length=32,
-        # Published here; looked at by `check_ids`, where an id is not compared with a known one anyway.
+        # Published here; checked by `check_ids`, unless an id is compared with a known one.
         extra_json_schema={"pattern": "^[0-9a-f]{32}$"},
         description="128 random bits as 32 lower-case hex digits",
     ),
 ]
-# Only its published form has bounds: `null` and `""` are as if it were absent. `check_ids` looks at the others.
+# Only its published form has bounds: `null` and `""` count as absent. `check_ids` checks the others.
 OptionalId = Annotated[
     str,
     Meta(
@@ -58,7 +58,7 @@ Timestamp = Annotated[
 ]
 
 
-# No closed list is published: a client that is generated from one would fail at a code that a later version adds.
+# Published as an open list: a client generated from a closed one would fail at a code that a later version adds.
 def _open(codes: tuple[str, ...]) -> Meta:
     return Meta(
         examples=list(codes),
@@ -73,7 +73,7 @@ HttpCode = Annotated[str, _open(get_args(ProblemCode))]
 class Args(Struct, rename="camel", omit_defaults=True):
     """Base of all payloads: camelCase on the wire, optional keys left out rather than sent as null.
 
-    What clients send is made tidy where it is decoded: an empty optional key is as if absent.
+    An empty optional key of a client's message counts as absent.
     """
 
 
@@ -115,7 +115,7 @@ class SupportJoin(Args, tag_field="from", tag="Support"):
 
 
 class Join(Message):
-    """The first frame of every chat connection: who is there, for the first time or again."""
+    """The first frame of every chat connection: the participant joins, for the first time or again."""
 
     args: Annotated[UserJoin | SupportJoin, Meta(title="JoinArgs")]
 
@@ -142,7 +142,7 @@ class NewSupportMessage(Args, tag_field="from", tag="Support", kw_only=True):
 
 
 class NewChatMessage(Message, tag="ChatMessage"):
-    """A chat message as a participant writes it: the server stamps it, stores it and sends it to everybody."""
+    """A chat message as a participant sends it: the server stamps it, stores it and sends it to the whole chat."""
 
     args: Annotated[NewUserMessage | NewSupportMessage, Meta(title="NewChatMessageArgs")]
 
@@ -205,7 +205,7 @@ class ChatExpiredArgs(Args):
 
 
 class ChatExpired(Message):
-    """The chat is gone, or never was: both look the same. The connection closes with 4510."""
+    """The chat is expired or unknown: both look the same. The connection closes with 4510."""
 
     args: ChatExpiredArgs
 

@@ -15,7 +15,7 @@ from schemas import messages
 from schemas.messages import Message, Participant
 
 Direction = Literal["in", "out"]
-"""As a service sees it: clients send what comes in."""
+"""Seen from the service: clients send the messages that come `in`."""
 Channel = Literal["chat", "joins", "redis"]
 """The WebSocket `/chat/{chatId}`, the WebSocket `/joins`, the pub/sub channel `Join` between the services."""
 
@@ -30,16 +30,16 @@ class MessageType(Struct, frozen=True, kw_only=True):
     """One type of message, in one direction."""
 
     payload: Any
-    """The struct of the whole frame; an annotated type where the frame is a bare text."""
+    """The struct of the whole frame; an annotated type for a bare text."""
     name: str
-    """Of the struct, and in the published documents."""
+    """The name of the struct, and in the published documents."""
     direction: Direction
     channels: frozenset[Channel]
     versions: frozenset[int]
     roles: frozenset[Participant]
-    """Who may send it, or who is sent it. On `/joins` an agent is a Support."""
+    """The participants who may send it or are sent it. On `/joins` an agent is a Support."""
     stored: bool
-    """Whether it is an entry of the chat's log, whose kind is the type and whose body the args."""
+    """Whether it is stored in the chat's log, as an entry whose kind is the type and whose body is the args."""
 
     @property
     def type(self) -> str | None:
@@ -80,7 +80,7 @@ MESSAGES: Final = (
     _row(messages.ChatExpired, "out", "chat"),
     _row(messages.Error, "out", "chat", "joins"),
 )
-"""The types in the order in which a reader meets them."""
+"""The types in the order in which a client meets them."""
 
 
 def select(
@@ -90,7 +90,7 @@ def select(
     version: int | None = None,
     role: Participant | None = None,
 ) -> tuple[MessageType, ...]:
-    """Return the types of a channel, in one direction, one version or for one participant if that is given."""
+    """Return the types of a channel, of one direction, version or participant where given."""
     return tuple(
         row
         for row in MESSAGES
@@ -107,5 +107,5 @@ def stored_kinds(version: int) -> frozenset[bytes]:
 
 
 def union(rows: Iterable[MessageType]) -> Any:
-    """Make one type of several, as decoders and JSON Schema want it."""
+    """Make a union of several types, for decoders and JSON Schema."""
     return functools.reduce(operator.or_, (row.payload for row in rows))

@@ -1,6 +1,6 @@
-"""What a name and a message may consist of (PROTOCOL sections 2 and 3).
+"""Rules for names and messages (PROTOCOL sections 2 and 3).
 
-Every step is linear in what came, whatever that is: lengths are looked at before texts are normalized, and long runs of
+Every step is linear in the length of any input: lengths are checked before texts are normalized, and long runs of
 combining marks are sorted here, because `unicodedata` sorts them by insertion.
 """
 
@@ -13,9 +13,9 @@ from schemas.errors import InvalidContent, TooLarge
 NAME_MAX = 64
 CONTENT_MAX = 4000
 
-# No character is made of more than so many, so what is longer by this factor is too long in NFC, too.
+# NFC makes one character of at most this many, so a text that is longer by this factor is too long in NFC, too.
 _COMPOSED_OF_MAX = 4
-# Sorting less than twice as many marks by insertion is quick.
+# Sorting less than twice as many marks by insertion is fast.
 _BLOCK = 32
 
 # Unicode's control characters (Cc), and lone surrogates, which JSON can spell but UTF-8 cannot.
@@ -31,7 +31,7 @@ _FLAGS = re.compile("\U0001f3f4\U000e0067\U000e0062(?:{}|{}|{})\U000e007f".forma
 ))  # fmt: skip
 _NOT_IN_CONTENT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
-# What shows nothing: white space, Unicode's Default_Ignorable_Code_Point, and characters that are drawn as a blank
+# Invisible characters: white space, Unicode's Default_Ignorable_Code_Point, and characters that are drawn as a blank
 # (the empty Braille pattern, annotation anchors, the filler of Khitan, the null notehead).
 _VISIBLE = re.compile(
     r"[^\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
@@ -39,7 +39,7 @@ _VISIBLE = re.compile(
     r"\U000e0000-\U000e0fff]"
 )
 
-# What is put in canonical order. Three Tibetan vowels count as letters there, but are made of marks.
+# Characters that are put in canonical order. Three Tibetan vowels are letters, but decompose to marks.
 _MARKS = frozenset(character for character in map(chr, range(0x300, 0x1F000)) if combining(character)) | frozenset(
     "\u0f73\u0f75\u0f81"
 )
@@ -49,13 +49,13 @@ def clean_name(name: str) -> str:
     """Return the name in NFC, trimmed.
 
     Raises:
-        InvalidContent: empty, over 64 characters, without a visible one, or with one that no name has.
+        InvalidContent: empty, over 64 characters, without a visible one, or with one that names must not have.
     """
     name = name.strip()
     if not 1 <= len(name) <= NAME_MAX * _COMPOSED_OF_MAX:
         raise _wrong_length()
     if not (name.isascii() and name.isprintable()):
-        name = normalize("NFC", name)  # which makes no white space
+        name = normalize("NFC", name)  # NFC makes no white space
         if not _VISIBLE.search(name):
             raise InvalidContent("A name must have a visible character.")
         if _NOT_IN_NAMES.search(_FLAGS.sub("", name)):
@@ -106,7 +106,7 @@ def _too_large() -> TooLarge:
 
 
 def _with_sorted_marks(text: str) -> str:
-    """Put long runs of combining marks in canonical order: the text means the same, and is soon normalized."""
+    """Put long runs of combining marks in canonical order: the text is equivalent, and fast to normalize."""
     # Wherever it begins, a run that is long covers one of these blocks, and the last place of it.
     if _MARKS.isdisjoint(text[_BLOCK - 1 :: _BLOCK]):
         return text

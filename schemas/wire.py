@@ -1,4 +1,4 @@
-"""Wire: one version of the protocol, as the services read and write it. Each version is a module that implements it."""
+"""Wire: reads and writes one version of the protocol. Each version is a module that implements it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from schemas.registry import select
 
 
 class Wire(FrameDecoder, ABC):
-    """Decodes what clients of one version send in a chat, and encodes what they are sent.
+    """Decodes the messages of a chat from clients of one version, and encodes those to them.
 
     Args:
         version: whose rows of the registry are decoded.
@@ -24,10 +24,10 @@ class Wire(FrameDecoder, ABC):
 
     @abstractmethod
     def decode_claim(self, frame: bytes) -> str:
-        """Decode an agent's click on `/joins`: the `userId`.
+        """Decode an agent's claim on `/joins`: the `userId`.
 
         Raises:
-            InvalidFrame: it is none.
+            InvalidFrame: it is not an id.
         """
 
     @abstractmethod
@@ -39,7 +39,7 @@ class Wire(FrameDecoder, ABC):
 
     @abstractmethod
     def joined(self, args: UserJoined | SupportJoined) -> bytes:
-        """Encode `Joined` for a connection that is told who was here before it."""
+        """Encode `Joined` for a connection that joins later than the participant."""
 
     @abstractmethod
     def history(self, messages: Sequence[bytes], *, first: bool = True, last: bool = True) -> bytes:
@@ -53,13 +53,13 @@ class Wire(FrameDecoder, ABC):
 
     @abstractmethod
     def expired(self, chat_id: str) -> bytes:
-        """Encode that the chat is gone."""
+        """Encode `ChatExpired`."""
 
     @abstractmethod
     def error(self, error: ChatError, reference: str | None = None) -> bytes:
-        """Encode why a frame was refused.
+        """Encode `Error`.
 
         Args:
             error: the reason.
-            reference: how the refused frame calls itself, where the version has a key for that.
+            reference: the id that the client gave the refused frame, where the version has a key for that.
         """

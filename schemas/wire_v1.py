@@ -1,4 +1,4 @@
-"""Version 1 of the protocol: what is spoken without a subprotocol, too. It stays as it is, byte by byte."""
+"""Version 1 of the protocol, also used without a subprotocol. Its bytes must never change."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -28,7 +28,7 @@ _NO_CLAIM = "A claim must be the bare userId: 32 lower-case hex digits."
 
 
 class WireV1(Wire):
-    """The first version. What is stored already has its form, and is never decoded again."""
+    """The first version. Stored bodies already have its form, so they are sent without decoding."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""The one place where the Subscriber's parts are put together."""
+"""Builds the Subscriber from its parts."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ from subscriber.joins import PATH, joins
 
 
 def create_service(settings: Settings) -> Service:
-    """Build the Subscriber; nothing connects before it starts."""
+    """Build the Subscriber; it connects to nothing before it starts."""
     redis = RedisClient(settings, Probe(Keys(settings.key_prefix)))
     hub = Hub(redis, settings)
     queue = JoinQueue(redis, settings)

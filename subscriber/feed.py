@@ -1,4 +1,4 @@
-"""Feed: what one agent's connection is shown of the waiting list."""
+"""Feed: the part of the waiting list that one agent's connection has not been sent yet."""
 
 from collections import deque
 from collections.abc import Callable
@@ -11,7 +11,7 @@ _FRAMES_PER_FLUSH = 64
 
 
 class Feed:
-    """One agent's way through the list: first all who wait, oldest first, then each new arrival.
+    """One agent's cursor in the waiting list: first all waiting users, oldest first, then each new one.
 
     Args:
         view: the list.
@@ -30,7 +30,7 @@ class Feed:
         frames: list[bytes] = []
         while len(frames) < _FRAMES_PER_FLUSH and (self._pending or self._advance()):
             arrival = self._pending.popleft()
-            # A user who was claimed since is not shown; one who came back is shown for the new entry.
+            # A user who was claimed meanwhile is not shown; one who came back is shown for the new stay.
             if self._view.is_waiting(arrival):
                 frames.append(encode(JoinRequest(user_id=arrival.user.user_id, chat_id=arrival.user.chat_id)))
         return frames

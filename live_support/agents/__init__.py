@@ -1,1 +1,1 @@
-"""The agents' tokens: how they are checked, and the keys they are signed with."""
+"""Agents' tokens: how they are checked, and with which keys."""

@@ -1,4 +1,4 @@
-"""Who is an agent: the tokens (JWT, RFC 7519) that a handshake shows (PROTOCOL section 6)."""
+"""Authenticates agents by the tokens (JWT, RFC 7519) of their handshakes (PROTOCOL section 6)."""
 
 import asyncio
 import time
@@ -21,11 +21,11 @@ from schemas.text import clean_name
 
 _TOKEN_CHARACTERS = 8192
 _SUBJECT_CHARACTERS = 255
-# For `nbf` only: an issuer's clock may be ahead of ours. A token ends when it says so.
+# For `nbf` only: an issuer's clock may be ahead of ours. A token ends exactly at its `exp`.
 _CLOCK_SECONDS = 30
-# The year 2100. An `exp` beyond it is no plan but a slip, such as milliseconds.
+# The year 2100. An `exp` beyond it is a mistake, such as milliseconds.
 _LATEST_END = 4_102_444_800
-# What PyJWT lets through of `json` and `base64` on hostile tokens, besides its own errors.
+# Exceptions of `json` and `base64` that PyJWT does not catch on hostile tokens.
 _DECODE_ERRORS = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
 _REFUSALS: dict[type[Exception], Refusal] = {
     jwt.InvalidSignatureError: Refusal.TOKEN_SIGNATURE,
@@ -37,7 +37,7 @@ _REFUSALS: dict[type[Exception], Refusal] = {
 
 
 class NoAgent(NotAuthenticated):
-    """Raised when a token makes its bearer no agent."""
+    """Raised when a token does not make its bearer an agent."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__()
@@ -45,28 +45,28 @@ class NoAgent(NotAuthenticated):
 
 
 class Agent(NamedTuple):
-    """Who a connection's token says is there."""
+    """The bearer of a connection's token."""
 
     id: str
-    """A hash of the token's `sub`: Redis and the logs need not know more. Empty where no token is needed."""
+    """A hash of the token's `sub`, all that Redis and the logs need. Empty where no token is needed."""
     name: str | None
-    """The token's `name`, which goes before the one that a `Join` gives."""
+    """The token's `name`, which replaces the one of a `Join`."""
     expires_at: float
     """When the token ends, in seconds of POSIX time."""
 
 
 ANYBODY = Agent(id="", name=None, expires_at=inf)
-"""The agent of a service that asks for no token."""
+"""The agent of a service that requires no token."""
 
 
 class AgentAuth:
-    """Tells agents by their tokens.
+    """Authenticates agents by their tokens.
 
     Args:
-        keys: by the `kid` that a token names; empty lets everybody be an agent.
-        audience: what a token's `aud` must contain; without one, a token that has an `aud` is for somebody else.
-        scope_claim: names the claim that says what a token's bearer may do.
-        scope: the word in it that makes an agent.
+        keys: by the `kid` that a token names; if empty, every client may be an agent.
+        audience: what a token's `aud` must contain; without one, a token that has an `aud` is refused.
+        scope_claim: the name of the claim that lists what a token's bearer may do.
+        scope: the word in that claim that makes the bearer an agent.
     """
 
     def __init__(self, keys: Mapping[str | None, Key], *, audience: str | None, scope_claim: str, scope: str) -> None:
@@ -77,10 +77,10 @@ class AgentAuth:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Read the keys that the settings name; without one, no token is asked for.
+        """Read the keys that the settings name; without one, no token is required.
 
         Raises:
-            UnusableKey: one cannot be used.
+            UnusableKey: a key cannot be used.
         """
         return cls(
             load_keys(settings.agent_jwt_key, settings.agent_jwt_secret),
@@ -90,10 +90,10 @@ class AgentAuth:
         )
 
     def agent_of(self, tokens: Sequence[str]) -> Agent:
-        """Tell who connects, by the handshake's `offered_tokens`.
+        """Authenticate a client by its handshake's `offered_tokens`.
 
         Raises:
-            NotAuthenticated: there is no token, or it does not make an agent now.
+            NotAuthenticated: there is no token, or it does not make its bearer an agent now.
         """
         if not self._keys:
             return ANYBODY
@@ -107,7 +107,7 @@ class AgentAuth:
         """Check a token.
 
         Raises:
-            NoAgent: it does not make its bearer an agent now.
+            NoAgent: the token does not make its bearer an agent now.
         """
         if len(token) > _TOKEN_CHARACTERS:
             raise NoAgent(Refusal.TOKEN_MALFORMED)
@@ -118,7 +118,7 @@ class AgentAuth:
                 key.value,
                 algorithms=[key.algorithm],
                 audience=self._audience,
-                # `exp` and `nbf` are looked at here: PyJWT would take texts for them.
+                # `exp` and `nbf` are checked here: PyJWT would accept texts for them.
                 options={"verify_exp": False, "verify_nbf": False, "verify_iat": False},
             )
         except _DECODE_ERRORS as error:
@@ -145,7 +145,7 @@ class AgentAuth:
 
 
 def _valid_until(claims: Mapping[str, Any], now: float) -> float:
-    """Return when a token ends, which is valid now."""
+    """Return when a token that is valid now expires."""
     end, start = claims.get("exp"), claims.get("nbf", 0)
     if not _is_number(end):
         raise NoAgent(Refusal.TOKEN_EXP)
@@ -176,7 +176,7 @@ def _agent_id(subject: object) -> str:
 
 
 def _name(name: object) -> str | None:
-    """Take the name of a token; one that is none here is passed over."""
+    """Return the name of a token; one that is not a valid name is ignored."""
     try:
         return clean_name(name) if isinstance(name, str) else None
     except InvalidContent:
@@ -198,7 +198,7 @@ def _only(tokens: Sequence[str]) -> str:
 
 
 def close_at_expiry(agent: Agent, close: Callable[[CloseCode], None]) -> Callable[[], None]:
-    """Let a connection close when its agent's token ends; returns what calls that off."""
+    """Let a connection close when its agent's token expires; return a function that cancels that."""
     if agent is ANYBODY:
         return lambda: None
 
@@ -211,10 +211,10 @@ def close_at_expiry(agent: Agent, close: Callable[[CloseCode], None]) -> Callabl
 
 
 def make_token(settings: Settings, *, name: str, subject: str, minutes: int) -> str:
-    """Make a token that these settings take for an agent's, to try things out with.
+    """Make an agent's token that these settings accept, for a first try.
 
     Raises:
-        SettingsError: there is no secret to sign it with, or the name is none.
+        SettingsError: there is no secret to sign it with, or the name is not valid.
     """
     if settings.agent_jwt_key is not None:
         raise SettingsError(
@@ -235,7 +235,7 @@ def make_token(settings: Settings, *, name: str, subject: str, minutes: int) -> 
         "sub": subject,
         "name": name,
         "exp": int(time.time()) + 60 * minutes,
-        # A word with a space in it only fits into a list.
+        # A word with a space in it is only possible in a list.
         settings.agent_jwt_scope_claim: [scope] if " " in scope else scope,
     }
     if settings.agent_jwt_audience is not None:

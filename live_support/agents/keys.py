@@ -1,7 +1,7 @@
 """The keys that agents' tokens are checked with, as `AGENT_JWT_KEY` and `AGENT_JWT_SECRET` give them.
 
-The key decides the algorithm, never the token: so a token that names another one, `none` or an HMAC over a public key
-is no token. Keys are read once, at the start, and nothing is fetched.
+The key decides the algorithm, never the token: so a token that names another algorithm, `none`, or an HMAC over a
+public key is refused. Keys are read once, at the start, and never fetched.
 """
 
 import re
@@ -30,7 +30,7 @@ _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTAL
 
 
 class Key(NamedTuple):
-    """A key and the one algorithm that it is good for."""
+    """A key and the one algorithm that it is used with."""
 
     value: Any
     algorithm: str
@@ -40,7 +40,7 @@ def load_keys(key: str | None, secret: str | None) -> dict[str | None, Key]:
     """Read the settings `AGENT_JWT_KEY` and `AGENT_JWT_SECRET`, of which one may be set.
 
     Raises:
-        UnusableKey: it cannot be used.
+        UnusableKey: the value cannot be used.
     """
     if key is not None:
         return load_public_keys(key)
@@ -48,10 +48,10 @@ def load_keys(key: str | None, secret: str | None) -> dict[str | None, Key]:
 
 
 def load_public_keys(text: str) -> dict[str | None, Key]:
-    """Read public keys: PEM or JWKS, inline or as the path of a file with such.
+    """Read public keys: PEM or JWKS, inline or as the path of a file with either.
 
     Raises:
-        UnusableKey: the text is neither, or a key is too weak. It never becomes a secret.
+        UnusableKey: the text is neither, or a key is too weak. The text never becomes a secret.
     """
     keys = _public_keys(text)
     if keys is None:
@@ -77,16 +77,16 @@ def _content(path: str) -> str:
             " a secret goes into LIVE_SUPPORT_AGENT_JWT_SECRET"
         ) from None
     except (OSError, ValueError, RuntimeError):
-        # Not text, no rights, no such user's home, or nothing that could be a path.
+        # Not text, no permission, an unknown user's home, or not a possible path.
         raise UnusableKey("neither a PEM public key nor a JWKS, nor the path of a file that can be read") from None
 
 
 def _public_keys(text: str) -> dict[str | None, Key] | None:
-    """Read what begins like a JWKS, or holds a PEM block; None for anything else."""
+    """Read a text that begins like a JWKS, or holds a PEM block; None for any other."""
     text = text.removeprefix(_BOM).strip()
     if text.startswith(("{", "[")):
         return _jwks(text)
-    # A PEM file may begin with comments. What begins with a quotation mark is another mistake.
+    # A PEM file may begin with comments. A text that begins with a quotation mark is another mistake.
     if "-----BEGIN" in text and not text.startswith(('"', "'")):
         return {None: _pem(text)}
     return None
@@ -140,7 +140,7 @@ def _kid(jwk: Mapping[str, Any]) -> str | None:
 
 
 def _from_jwk(jwk: dict[str, Any]) -> Key | None:
-    """Read a key; None for what a JWKS may hold beside ours (RFC 7517 section 5: such keys are ignored)."""
+    """Read a key; None for a kind of key that is not used here (RFC 7517, section 5: it is ignored)."""
     try:
         key = _usable(jwt.PyJWK(jwk).key)
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError, LookupError, UnsupportedAlgorithm, OverflowError):

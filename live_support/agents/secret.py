@@ -1,7 +1,7 @@
-"""The HS256 secret of `AGENT_JWT_SECRET`, and what is none.
+"""Reads the HS256 secret of `AGENT_JWT_SECRET`, and refuses texts that are not secret.
 
-Whatever can be known from a document, an address or a file name is no secret: a token could be forged with it. A random
-text never looks like one of these, so what does is refused.
+A text that can be known from a document, an address or a file name is no secret: others could forge tokens with it. A
+random text never looks like one of these, so a text that does is refused.
 """
 
 import base64
@@ -13,14 +13,14 @@ _SECRET_BYTES = 32
 
 
 class UnusableKey(ValueError):
-    """Raised when a key or a secret cannot be used; the text says why, and holds nothing of it."""
+    """Raised when a key or a secret cannot be used; the message says why, and holds nothing of it."""
 
 
 def _matching(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.DOTALL | re.ASCII)
 
 
-# Each is matched from the beginning.
+# Each pattern is matched from the beginning.
 _QUOTED = _matching(r"""(["'`]).*\1$|[“”„«‘’].*[“”«»‘’]$|["'`]\s*(-----BEGIN|[\[{])""")  # noqa: RUF001
 _UNEXPANDED = _matching(
     r"\$[A-Za-z_]\w*$|.*(\$\{[^}]*\}|\$\([^)]*\)|\{\{.*\}\}|<%.*%>)|%\w+%$|.*%[A-Z][A-Z0-9]*(_[A-Z0-9]+)+%|<.*>$|@Microsoft\.KeyVault\("
@@ -28,10 +28,10 @@ _UNEXPANDED = _matching(
 )
 _OPENSSH = _matching(r"(ssh-|ecdsa-sha2-|sk-ssh-|sk-ecdsa-)[\w@.-]+ |---- BEGIN SSH2")
 _ADDRESS = _matching(r".*://")
-# The rest is looked for in secrets only; in the place of a key it is the name of a file that is not there.
+# The rest is checked in secrets only; for a key such a text is the name of a missing file.
 _HOST = _matching(r"[a-z][a-z0-9+.-]+:|(localhost|\d+(\.\d+){3}|([\w-]+\.)+[A-Za-z]{2,})(:\d+)?(/\S*)?$")
 _KEY = _matching(r""".*-----(BEGIN|END) |\{.*\}$|\{\s*"|\[.*\]$|\[\s*[{"]|eyJ[\w-]+\.""")
-# With a slash and nothing that standard base64 lacks it may be a secret.
+# With a slash, and only characters of standard base64, it may be a secret.
 _PATH = _matching(
     r"[A-Za-z]:[\\/]|\\\\|\.\.?/|~[\w.-]*(/|$)|(?=.*/)(?=[^A-Z]*$|.*[._-])[\w./@-]+$"
     r"|[\w.-]+\.(pem|pub|jwks?|json|key|crt|cer|der|txt|env|ya?ml)$"
@@ -44,10 +44,10 @@ _PLACEHOLDER = re.compile(
 
 
 def refuse_what_was_not_meant(text: str) -> None:
-    """Refuse what is neither a key nor a secret nor a path, but often stands in their place.
+    """Refuse a text that is neither a key nor a secret nor a path, but is often given by mistake.
 
     Raises:
-        UnusableKey: it is such a thing.
+        UnusableKey: it is such a text.
     """
     if _QUOTED.match(text):
         raise UnusableKey("the value stands in quotation marks, which count as a part of it; leave them out")
@@ -64,10 +64,10 @@ def refuse_what_was_not_meant(text: str) -> None:
 
 
 def load(text: str) -> bytes:
-    """Read what `AGENT_JWT_SECRET` holds.
+    """Read the value of `AGENT_JWT_SECRET`.
 
     Raises:
-        UnusableKey: it is too short, or somebody else could know it.
+        UnusableKey: it is too short, or others could know it.
     """
     refuse_what_was_not_meant(text)
     if _KEY.match(text) or _KEY.match(_decoded(text).decode("latin1")):
@@ -80,7 +80,7 @@ def load(text: str) -> bytes:
         raise UnusableKey("this is a placeholder; make a secret with `openssl rand -base64 48`")
     if not all("\udc80" <= each <= "\udcff" or (each.isprintable() and not each.isspace()) for each in text):
         raise UnusableKey("there is white space in it, or a character that cannot be seen")
-    secret = text.encode(errors="surrogateescape")  # as the environment had it, even if it is no UTF-8
+    secret = text.encode(errors="surrogateescape")  # as it is in the environment, even if it is not UTF-8
     if len(secret) < _SECRET_BYTES:
         raise UnusableKey(f"a secret has at least {_SECRET_BYTES} bytes")
     return secret
@@ -93,7 +93,7 @@ def _is_der(text: str) -> bool:
         return False
     if data[1] < 0x80:
         return len(data) == 2 + data[1]
-    return data[1] in (0x81, 0x82)  # of a longer one the end may be missing
+    return data[1] in (0x81, 0x82)  # the end of a longer one may be missing
 
 
 def _decoded(text: str) -> bytes:

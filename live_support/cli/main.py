@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(_parser(), arguments)
     finally:
-        # What nobody reads any more, as behind `| head`, is no mistake.
+        # Output that is no longer read, as behind `| head`, is not an error.
         with suppress(BrokenPipeError):
             sys.stdout.flush()
 
@@ -63,7 +63,7 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
 
 
 def _talk(arguments: Sequence[str]) -> int:
-    # The client is a distribution of its own, which a server does not need.
+    # The client is a separate distribution, which a server does not need.
     try:
         talk = pkgutil.resolve_name("live_support_client.talk.command:main")
     except ModuleNotFoundError:
@@ -77,7 +77,7 @@ def _shares_a_port(options: argparse.Namespace) -> bool:
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> int:
-    # Not at the top: loading Litestar takes longer than all that `up` and `--help` do.
+    # Not at the top: loading Litestar takes longer than `up` and `--help` take in all.
     from live_support.service.server import run_service
 
     handle_signals()
@@ -117,7 +117,7 @@ def _minutes(text: str) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Asks whether a similar word was meant."""
+    """An argument parser that suggests a similar command for an unknown one."""
 
     def error(self, message: str) -> NoReturn:
         if match := re.search(r"invalid choice: '(.*?)'", message):
@@ -155,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
         elif name in SERVICES:
             add("--share-port", action="store_true", help="others may listen on the port that give this option, too")
             add("--worker", type=_workers, metavar="N", help="the number of this process, for its log lines")
-            # How `up` speaks with its children.
+            # For `up`, which starts the services as its children.
             add("--say-when-ready", action="store_true", help=argparse.SUPPRESS)
             add("--end-with-stdin", action="store_true", help=argparse.SUPPRESS)
     return parser

@@ -1,4 +1,4 @@
-"""What every process of ours does about its streams and signals, whatever started it."""
+"""Standard streams and signals, handled alike in every process."""
 
 import os
 import signal
@@ -7,23 +7,22 @@ from contextlib import suppress
 
 
 def open_standard_streams() -> None:
-    """Let the standard streams that are closed lead nowhere.
+    """Open closed standard streams as `/dev/null`.
 
-    Otherwise the next files that are opened, as pipes and sockets, would get their numbers, and children take these for
-    their own streams.
+    Otherwise the next files, pipes and sockets would get their numbers, and children would use these as their streams.
     """
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", errors="backslashreplace"))  # noqa: SIM115
 
 
 def say(text: str) -> None:
-    """Print a line on standard output. Where nobody reads that is no reason to end."""
+    """Print a line on standard output. That it is not read is not an error."""
     _write(1, text)
 
 
@@ -33,7 +32,7 @@ def complain(text: str) -> None:
 
 
 def _write(number: int, text: str) -> None:
-    # Not by `print`: what it cannot write stays in its buffer, and makes Python complain once more at the end.
+    # Not by `print`: unwritten text would stay in its buffer, and Python would complain about it again at the end.
     data = f"{text}\n".encode(errors="backslashreplace")
     with suppress(OSError):
         while data:
@@ -41,8 +40,8 @@ def _write(number: int, text: str) -> None:
 
 
 def handle_signals() -> None:
-    """Take SIGHUP for SIGTERM, as when a terminal goes, and SIGUSR1 and SIGUSR2 for nothing: by default each kills."""
-    # Who is started by `nohup` is told to ignore it.
+    """Handle SIGHUP, as of a closed terminal, like SIGTERM; ignore SIGUSR1 and SIGUSR2. By default each kills."""
+    # A process that `nohup` has started ignores SIGHUP already.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     for number in (signal.SIGUSR1, signal.SIGUSR2):

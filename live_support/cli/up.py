@@ -1,6 +1,6 @@
 """`live-support up`: both services and, if no Redis is given, an embedded one, each in a child process.
 
-Several ChatServers (`--workers`) share one port: the kernel gives each a part of the connections.
+Several ChatServers (`--workers`) share one port: the kernel spreads connections over them.
 """
 
 import asyncio
@@ -27,18 +27,18 @@ READY_SECONDS = 30
 START_SECONDS = 2
 """Added for each process: on a single core they start one after the other."""
 STOP_SECONDS = 12
-"""Longer than a service takes to see its clients off."""
+"""Longer than a service takes to stop."""
 
 REDIS = "embedded Redis"
 PAGES = {"OpenAPI": "/schema", "AsyncAPI": "/asyncapi", "health": "/health"}
 
 
 class UpError(Exception):
-    """Raised when the system cannot start or go on; the text is the one line that is shown."""
+    """Raised when the services cannot start or go on; the message is the one line that is shown."""
 
 
 def up(settings: Settings, workers: int) -> int:
-    """Run everything, with so many ChatServers, until it is told to stop (exit code 0), or until a part fails (1)."""
+    """Run everything until a signal (exit code 0), or until a part fails (1)."""
     code = 0
     handle_signals()
     try:
@@ -57,7 +57,7 @@ async def _run(settings: Settings, workers: int) -> None:
         with suppress(asyncio.CancelledError):
             await work
     finally:
-        # The services still write to Redis while they see their clients off.
+        # The services still write to Redis while they stop.
         redis = children.pop(REDIS, None)
         services = list(children.values())
         # A service that is asked twice ends sooner. Redis is asked once: it saves what it has.
@@ -95,7 +95,7 @@ async def _start_and_watch(settings: Settings, workers: int, children: dict[str,
 
 
 def _commands(workers: int) -> dict[str, list[str]]:
-    """What each process of a service is called, and its command."""
+    """Return the name and the command of each process of a service."""
     if workers == 1:
         chat_servers = {CHAT_SERVER.key: [CHAT_SERVER.key]}
     else:
@@ -112,7 +112,7 @@ async def _start_redis(settings: Settings, lifeline: int, children: dict[str, Pr
             f"{PREFIX}REDIS_URL: not set, and no embedded server is installed; pip install 'live-support[embedded]'"
         )
     folder, lock = _data_folder(settings.data_dir)
-    # The child inherits the lock, so the folder stays closed to others until the server has gone, too.
+    # The child inherits the lock, so the folder stays locked until the server has ended, too.
     child = await _start(lifeline, "live_support.cli.embedded", str(folder), stdout=PIPE, pass_fds=[lock])
     children[REDIS] = child
     answer = (await child.stdout.readline()).decode().strip() if child.stdout else ""
@@ -122,7 +122,7 @@ async def _start_redis(settings: Settings, lifeline: int, children: dict[str, Pr
 
 
 def _data_folder(setting: str) -> tuple[Path, int]:
-    """Make the folder of the embedded server, and lock what it lies in."""
+    """Make the folder of the embedded server, and lock its parent."""
     try:
         data = Path(setting).expanduser()
         folder = data / "valkey"
@@ -145,15 +145,15 @@ def _data_folder(setting: str) -> tuple[Path, int]:
 
 
 async def _start(lifeline: int, module: str, *arguments: str, **options: Any) -> Process:
-    # A session of its own keeps a terminal's Ctrl-C from the child: here it is decided who ends when.
-    # -P: a folder `live_support` where the user happens to be is not ours.
+    # A session of its own keeps a terminal's Ctrl-C from the child: this process stops them in order.
+    # -P: do not import a folder `live_support` of the current folder.
     return await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", module, *arguments, stdin=lifeline, start_new_session=True, **options
     )
 
 
 def _free_ports(settings: Settings, workers: int) -> dict[str, int]:
-    """The port of each service; 0 in the settings becomes one that is free now. One that is to be shared is held."""
+    """Return the port of each service; a free one for 0 in the settings. A port to be shared stays held."""
     ports: dict[str, int] = {}
     probes: list[socket.socket] = []
     for name, spec in SERVICES.items():
@@ -175,15 +175,15 @@ def _free_ports(settings: Settings, workers: int) -> dict[str, int]:
 
 
 def _hold(probe: Sequence[socket.socket], hosts: Sequence[str], port: int) -> None:
-    """Bind the port of a probe that still listens, for workers to join, so that no other `up` ever finds it free.
+    """Bind the port of a probe that still listens, so that workers can share it and no other `up` finds it free.
 
-    What is bound does not listen: a socket that does, and accepts nothing, would swallow its part of the connections.
+    The bound socket does not listen: a listening socket that accepts nothing would swallow its share of connections.
     """
     for each in probe:
         each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     for each in open_sockets(hosts, port, shared=True):
-        # Needed to bind beside what is left of connections that have ended (TIME_WAIT). But two sockets with it may
-        # bind one port as long as none listens, and the probe of another `up` is to fail on this one.
+        # SO_REUSEADDR was needed to bind beside ended connections (TIME_WAIT). But two sockets with it may bind one
+        # port as long as none listens, and the probe of another `up` must fail on this one.
         each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         _held_until_this_process_ends = each.detach()
 
@@ -195,7 +195,7 @@ async def _watch(name: str, child: Process) -> None:
 
 
 async def _ready(name: str, child: Process, seconds: float) -> None:
-    # Each says it for itself: to ask over a port that is shared would be to ask any of them.
+    # Each reports for itself: a request over a shared port would be answered by any of them.
     assert child.stdout is not None  # noqa: S101 - for the type checker
     try:
         async with asyncio.timeout(seconds):
@@ -218,8 +218,8 @@ def _announcement(hosts: Sequence[str], ports: dict[str, int], workers: int, red
 
 
 def _urls(hosts: Iterable[str], port: int) -> list[str]:
-    """Where the services are reached from this machine."""
-    # What stands for all addresses is none that a browser knows. `::` is those of IPv4, too.
+    """Return the URLs at which this machine reaches a service."""
+    # Browsers cannot open the wildcard addresses. `::` includes IPv4.
     reached = dict.fromkeys({"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host) for host in hosts)  # noqa: S104
     return [f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}" for host in reached]
 

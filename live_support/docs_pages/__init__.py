@@ -1,1 +1,1 @@
-"""The pages under /schema, /asyncapi and /, and what they are made from."""
+"""The docs pages under /schema, /asyncapi and /, and the documents that they show."""

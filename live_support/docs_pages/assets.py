@@ -1,7 +1,7 @@
-"""Assets: the files of the docs pages, from memory and in small pieces.
+"""Assets: serves the files of the docs pages, from memory and in small pieces.
 
-Nothing else serves files. A router of the web framework would read one in pieces of a megabyte for each request, so a
-peer that does not read its answer would cost two; and it looks on the disk for whatever name it is asked for.
+Nothing else serves files. A router of the web framework would read a file in pieces of 1 MiB for each request, so a
+client that does not read its answer would cost 2 MiB; and it searches the disk for any name that is requested.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -17,14 +17,14 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class Assets:
-    """Wraps an ASGI application, and answers for the files of some folders.
+    """Wraps an ASGI application, and serves the files of some folders.
 
-    A file has exactly one address. Any other spelling of it, as with a second slash or one at the end, is the
-    application's to refuse.
+    A file has exactly one address. Any other spelling of it, as with a second slash or one at the end, is left to the
+    application, which refuses it.
 
     Args:
         app: gets every other request.
-        folders: by the path that they are served under. What is in them now is served, and nothing else.
+        folders: by the path that they are served under. Only the files that are in them now are served.
     """
 
     def __init__(self, app: App, folders: Mapping[str, Path]) -> None:
@@ -39,7 +39,7 @@ class Assets:
     async def __call__(
         self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
     ) -> None:
-        """Answer with a file, or pass on."""
+        """Answer with a file, or call the application."""
         asked = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
         file = self._files.get(scope["raw_path"]) if asked else None
         if file is None:
@@ -54,7 +54,7 @@ class Assets:
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if scope["method"] == "GET":
-            # Each waits until the peer has taken most of what went before.
+            # Each waits until the client has read most of the former ones.
             for start in range(0, len(content), _PIECE_BYTES):
                 piece = content[start : start + _PIECE_BYTES]
                 await send({"type": "http.response.body", "body": piece, "more_body": True})

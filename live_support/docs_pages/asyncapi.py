@@ -1,6 +1,6 @@
-"""The words in which the services describe their channels to the AsyncAPI plugin.
+"""Helpers with which the services describe their channels to the AsyncAPI plugin.
 
-`receive` and `send` are the service's: a client sends what a service receives, and receives what it sends.
+`receive` and `send` are seen from the service: a client sends the messages that a service receives.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ _REDIS: Final = "redis"
 
 
 def servers(name: str, key: str, description: str, port: int) -> dict[str, Server | Reference | dict[str, Any]]:
-    """Describe where a service is, and Redis: only an installation knows the addresses."""
+    """Describe the servers, a service and Redis, whose addresses only an installation knows."""
     return {
         key: {
             "host": "{host}",
@@ -50,7 +50,7 @@ AGENT_SCHEME: Final = "agentToken"
 
 
 def security_schemes() -> dict[str, SecurityScheme | Reference]:
-    """Describe how an agent shows who it is."""
+    """Describe how an agent is authenticated."""
     return {
         AGENT_SCHEME: SecurityScheme(
             type=SecuritySchemeType.HTTP,
@@ -66,7 +66,7 @@ def security_schemes() -> dict[str, SecurityScheme | Reference]:
 
 
 def agents_only() -> list[SecurityScheme | Reference]:
-    """Ask for an agent's token."""
+    """Require an agent's token."""
     return [Reference(ref=f"#/components/securitySchemes/{AGENT_SCHEME}")]
 
 

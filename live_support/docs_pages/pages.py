@@ -1,6 +1,6 @@
-"""The docs pages of both services: `/schema`, `/asyncapi`, and `/` that leads to them.
+"""The docs pages of both services: `/schema`, `/asyncapi`, and `/` with links to them.
 
-All assets are local, and all links relative: a page works wherever a proxy puts it, whether or not the proxy says so.
+All assets are local, and all links relative: a page works under any prefix of a proxy, announced or not.
 """
 
 import json
@@ -39,21 +39,21 @@ _DOCUMENTS = files("schemas")
 
 @get("/", media_type=MediaType.HTML, include_in_schema=False, sync_to_thread=False)
 def index(request: Request[Any, Any, Any]) -> str:
-    """Lead a person to the pages."""
+    """Link to the pages."""
     _only_at("/", request)
     return _page("index.html")
 
 
 @get("/favicon.ico", media_type="image/svg+xml", include_in_schema=False, sync_to_thread=False)
 def favicon() -> str:
-    """Give browsers the icon that they ask for on every page."""
+    """Serve the icon that browsers request for every page."""
     return _page("favicon.svg")
 
 
 def asyncapi_pages(key: str) -> Router:
     """Serve a service's AsyncAPI document as it is exported, and the page that shows it.
 
-    To make it anew takes half a second, in which a process does nothing else.
+    Making it again would take half a second, in which the process does nothing else.
     """
 
     @get("/", media_type=MediaType.HTML, sync_to_thread=False)
@@ -72,7 +72,7 @@ def asyncapi_pages(key: str) -> Router:
 
 
 def asset_folders() -> dict[str, Path]:
-    """Where the pages' files are, by the path that they are served under."""
+    """Return the folders of the pages' files, by the path that they are served under."""
     folders = {
         _ASSETS: files("litestar_offline_docs") / "static",
         f"{_ASSETS}/pages": _PAGES,
@@ -97,10 +97,10 @@ class _OpenAPIDocument(JsonRenderPlugin):
 
 
 def _only_at(path: str, request: Request[Any, Any, Any]) -> None:
-    """Refuse other spellings of an address, as with a slash at the end: a page's relative links would lead nowhere.
+    """Refuse other spellings of an address, as with a slash at the end: relative links of the page would break.
 
     Raises:
-        NotFoundException: it is another one.
+        NotFoundException: it is another spelling.
     """
     if request.scope["raw_path"] != path.encode():
         raise NotFoundException
@@ -118,7 +118,7 @@ def _document(name: str) -> str:
 
 @cache
 def _renderer() -> tuple[str, list[str]]:
-    """Find the script that shows an AsyncAPI document, and its styles: their names have hashes in them."""
+    """Find the script that shows an AsyncAPI document, and its styles: their names contain hashes."""
     folder = f"{_RENDERER.removeprefix('/')}/ui"
     manifest = json.loads((files("litestar_asyncapi") / "assets" / "ui" / "manifest.json").read_text("utf-8"))
     entry = manifest["tools/frontend/react.ts"]
@@ -133,7 +133,7 @@ def openapi(name: str, description: str) -> OpenAPIConfig:
         description=description,
         path=SCHEMA,
         render_plugins=[_SwaggerPage(), _OpenAPIDocument()],
-        # The page puts its own address here.
+        # The page inserts its own address here.
         servers=[Server(url="/", description=name)],
         use_handler_docstrings=True,
         contact=Contact(name=PROJECT),
@@ -142,7 +142,7 @@ def openapi(name: str, description: str) -> OpenAPIConfig:
             Tag(name="users", description="Registration, which opens a chat."),
             Tag(name="health", description="For load balancers and monitors."),
         ],
-        # Nothing here needs credentials: agents show theirs at the WebSockets.
+        # No HTTP route needs credentials: agents send theirs with the WebSocket handshake.
         security=[],
     )
 
@@ -155,7 +155,7 @@ def asyncapi(name: str, key: str, description: str, port: int, channels: Sequenc
             version=version("live-support"),
             description=description,
             default_content_type="application/json",
-            # What the generators of the AsyncAPI project read.
+            # The version that the generators of the AsyncAPI project can read.
             spec_version="3.0.0",
             servers=servers(name, key, description, port),
             channels=list(channels),
@@ -166,17 +166,17 @@ def asyncapi(name: str, key: str, description: str, port: int, channels: Sequenc
 
 
 class StructSchemas(OpenAPISchemaPlugin):
-    """Shows a struct in both documents as the exported JSON Schema does.
+    """Describes a struct in both documents as the exported JSON Schema does.
 
     Litestar's own translation loses bounds and descriptions.
     """
 
     def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
-        """Say that structs are ours."""
+        """Claim structs for this plugin."""
         return not field_definition.is_union and field_definition.is_subclass_of(Struct)
 
     def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Schema:
-        """Register the struct's schema, and those of the structs that it is made of."""
+        """Register the schemas of a struct and of the structs that it consists of."""
         _, components = json_schemas([field_definition.annotation], "#/components/schemas/{name}")
         registry = schema_creator.schema_registry
         for name, keywords in components.items():

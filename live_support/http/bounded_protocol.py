@@ -1,4 +1,4 @@
-"""BoundedProtocol: uvicorn's HTTP class, with bounds on connections: how many there are, and how long each may take."""
+"""BoundedProtocol: uvicorn's HTTP class with bounds on connections: their number, and the time each may take."""
 
 from asyncio import TimerHandle, Transport
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from live_support.http.bounds import HttpBounds
 from live_support.http.faults import FULL, FULL_OF_ADDRESS, RETRY_MS, TOO_SLOW, Fault, answer_of
 from live_support.refusal_log import Refusal, refused
 
-# Above `max_connections` a client gets 503; above that plus so many it is aborted unanswered.
+# Above `max_connections` a client gets 503; above that plus this many it is aborted without an answer.
 _MAX_REFUSED = 256
 _REFUSED_SECONDS = 1.0
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Admits a connection, watches its deadlines, and refuses what goes beyond. `HttpProtocol` reads its requests.
+    """Admits a connection, watches its deadlines, and refuses what exceeds the bounds. `HttpProtocol` reads requests.
 
     Of uvicorn's class it relies on names that are not public: `client`, `connections`, `headers`, `cycle`,
     `on_response_complete`, `_start_asgi_task`, `_unset_keepalive_if_required`; and of `RequestResponseCycle` on
@@ -30,26 +30,26 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, bounds: HttpBounds, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.access_log = False  # however the loggers are configured: a path holds the chatId
+        self.access_log = False  # whatever the logging configuration: a path holds the chatId
         self._bounds = bounds
         self._limits = bounds.limits
         self._address: str | None = None
-        """To which the connection is counted."""
+        """The address to which the connection is counted."""
         self._fault: Fault | None = None
-        """Why the first request will be refused, whatever it is."""
+        """Why the first request will be refused, whatever it asks for."""
         self._refused = False
         self._in_head = True
-        """Whether what comes next belongs to a head."""
+        """Whether the next data belongs to a head."""
         self._head_begun = False
         """Whether the next head has begun."""
         self._idle = False
-        """Whether the peer may take its time until it sends the next request."""
+        """Whether only the keep-alive deadline counts until the next request."""
         self._answering: RequestResponseCycle | None = None
-        # Until when the peer has to send something, or to go; and until when it has to read.
+        # Until when the client must have sent what is expected or closed; and until when it must have read.
         self._deadline: TimerHandle | None = None
         self._read_deadline: TimerHandle | None = None
 
-    # Coming and going.
+    # Connecting and disconnecting.
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -66,7 +66,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._fault is None:
             self._set_deadline(self._limits.head_seconds, self._on_deadline)
         else:
-            # The answer waits for the request: one to what was not read yet would be lost.
+            # The answer waits for the request: an answer to unread data would be lost by the reset.
             self._set_deadline(_REFUSED_SECONDS, self._refuse_connection)
 
     def _refuse_connection(self) -> None:
@@ -98,7 +98,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _answered(self) -> bool:
-        """Whether the last request that has come is answered."""
+        """Whether the last request that arrived is answered."""
         cycle = cast(RequestResponseCycle | None, self.cycle)
         return cycle is not None and cycle.response_complete
 
@@ -115,7 +115,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._await_head()
 
     def _await_head(self) -> None:
-        """Wait for the next request; or for the end of the last one, whose answer did not need its body."""
+        """Wait for the next request, or for the rest of a request that was answered before its body was complete."""
         if self._head_begun or not self._in_head:
             self._set_deadline(self._limits.head_seconds, self._on_deadline)
         else:
@@ -127,7 +127,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _end_answer(self) -> None:
-        # uvicorn tells the last request of a pipeline only; the one that is being answered would write on.
+        # uvicorn informs only the last request of a pipeline; the one that is being answered would go on writing.
         cycle = self._answering
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
@@ -157,10 +157,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _close(self) -> None:
         self.transport.close()
-        # Closing waits until the peer has read everything, which may be never.
+        # Closing waits until the client has read everything, which may be never.
         self._set_deadline(self._limits.linger_seconds, self.transport.abort)
 
-    # Deadlines: one for the peer to send or to go, one for it to read.
+    # Deadlines: one for the client to send or close, one for it to read.
 
     def _set_deadline(self, seconds: float, on_expiry: Callable[[], None]) -> None:
         self._clear_deadline()

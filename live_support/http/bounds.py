@@ -18,7 +18,7 @@ _HANDSHAKES: Final = Rate("20/second")
 
 @dataclass(frozen=True)
 class HttpBounds:
-    """What one connection may cost, what all of them may, and what is known of their clients."""
+    """The bounds of one connection and of all of them, and the counters of their clients."""
 
     limits: Limits
     keep_alive_seconds: float
@@ -26,16 +26,16 @@ class HttpBounds:
     limiter: ConnectionLimiter
     """Counts the connections of each address."""
     handshakes: Buckets | None
-    """Counts the WebSocket handshakes of each address; None for any number."""
+    """Bounds the WebSocket handshakes of each address; None for any number."""
     cors: Cors
     proxies: Any
-    """Uvicorn's set of the addresses whose `X-Forwarded-For` names the client."""
+    """Uvicorn's set of the proxies whose `X-Forwarded-For` names the client."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Make those of a service that has these settings."""
+        """Make the bounds of a service with these settings."""
         handshakes = settings.handshake_rate
-        # Where all clients seem to have one address, that address has any number.
+        # Where all clients seem to have one address, that address is not bounded.
         counts_handshakes = handshakes is not None or settings.max_per_address is not None
         return cls(
             limits=settings.limits,
@@ -48,7 +48,7 @@ class HttpBounds:
         )
 
     def is_proxy(self, address: str) -> bool:
-        """Whether an address is that of a proxy, which tells its clients' addresses."""
+        """Whether an address is that of a trusted proxy."""
         return address in self.proxies
 
     def forwarded_for(self, headers: Iterable[tuple[bytes, bytes]]) -> str:

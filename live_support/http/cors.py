@@ -1,4 +1,4 @@
-"""Cors: what a page of another origin may send here, and read of the answers."""
+"""Cors: what a page of another origin may send to the services, and read of the answers."""
 
 from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, Final
@@ -9,7 +9,7 @@ from live_support.refusal_log import Refusal, refused
 
 Headers = list[tuple[bytes, bytes]]
 Allows = Callable[[str, str], bool]
-"""Whether an origin (the first) may read what the host (the second) answers."""
+"""Whether a page of an origin (the first argument) may read the answers of a host (the second)."""
 
 _PREFLIGHT: Final = b"access-control-request-method"
 _ALLOWED: Final = b"access-control-allow-origin"
@@ -24,14 +24,14 @@ class Cors:
     """Tells browsers which pages may read an answer.
 
     Args:
-        allows: the rule; the same by which a page's requests are refused.
+        allows: the rule; it is also the one that refuses requests of pages.
     """
 
     def __init__(self, allows: Allows) -> None:
         self._allows = allows
 
     def headers_for(self, request: Iterable[tuple[bytes, bytes]]) -> Headers:
-        """Return what the answer to a request has besides, by the request's own headers; nothing if no page asks."""
+        """Return the CORS headers of an answer, by those of its request; none if no page asks."""
         given = list(request)
         origins = [value.decode("latin-1") for name, value in given if name == b"origin"]
         if not origins:
@@ -42,7 +42,7 @@ class Cors:
         return [(_ALLOWED, origins[0].encode("latin-1")), _EXPOSED, _VARY]
 
     def around(self, app: App) -> App:
-        """Wrap an ASGI application: answer what browsers ask before a request, and add the headers to other answers."""
+        """Wrap an ASGI application: answer preflight requests, and add the headers to other answers."""
 
         async def serve(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
             headers = self.headers_for(scope["headers"]) if scope["type"] == "http" else []
@@ -64,7 +64,7 @@ class Cors:
 
 
 async def _answer_preflight(send: Send, headers: Headers) -> None:
-    # A browser compares what it means to send with these lists; there is nothing else to refuse.
+    # The browser compares its request with these lists, so the server need not refuse anything else.
     if any(name == _ALLOWED for name, _ in headers):
         status, body = 204, b""
         more = [

@@ -16,9 +16,9 @@ class Fault(NamedTuple):
     status: HTTPStatus
     detail: str
     refusal: Refusal = Refusal.REQUEST_MALFORMED
-    """What the log says of it."""
+    """The refusal in the log."""
     headers: tuple[str, ...] = ()
-    """Lines that the answer has besides."""
+    """Further headers of the answer."""
 
 
 TOO_LARGE: Final = Fault(
@@ -41,11 +41,11 @@ HANDSHAKES_OF_ADDRESS: Final = Fault(
 
 
 def answer_of(fault: Fault, more_headers: list[tuple[bytes, bytes]], retry_ms: int) -> bytes:
-    """Write the answer to a request that is refused, after which the connection closes.
+    """Write the answer to a refused request, after which the connection is closed.
 
     Args:
         fault: why.
-        more_headers: such as those that let a page of another origin read it.
+        more_headers: for example those that let a page of another origin read the answer.
         retry_ms: when to try again, for a client that may.
     """
     status = fault.status

@@ -1,8 +1,8 @@
-"""What a client is told whose WebSocket is refused before the upgrade: a status and a problem, as by an HTTP route.
+"""Answers a WebSocket handshake that is refused before the upgrade with a status and a problem, as an HTTP route would.
 
-Litestar closes such a socket with a code, of which a server makes 403 whatever the reason. But proxies try another
-process after a 503, and a person who reads 404 looks for a wrong address. And who asks for a WebSocket's address
-without the upgrade is told that it is one.
+Litestar closes such a socket with a code, which the server turns into 403 whatever the reason. But a proxy tries
+another process after a 503, and a 404 tells a developer to check the address. Plain HTTP at a WebSocket's address is
+answered with 426.
 """
 
 from collections.abc import MutableMapping
@@ -22,7 +22,7 @@ from schemas.errors import ChatError
 log = structlog.get_logger()
 
 _ERROR: Final = "live_support.error"
-"""The key of the scope under which stands why a WebSocket is refused."""
+"""The scope's key for the reason why a WebSocket is refused."""
 
 
 def upgrade_required(path: str) -> HTTPRouteHandler:
@@ -48,7 +48,7 @@ async def note_error(error: Exception, scope: Scope) -> None:
 
 
 def answering_refusals(app: App) -> App:
-    """Wrap an ASGI application: a client refused before the upgrade is told why."""
+    """Wrap an ASGI application: a handshake that is refused before the upgrade is answered with the reason."""
 
     async def serve(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "websocket" or "websocket.http.response" not in (scope.get("extensions") or {}):
@@ -73,7 +73,7 @@ def answering_refusals(app: App) -> App:
 
 
 async def refuse(send: Send, error: Exception) -> None:
-    """Answer a handshake as an HTTP route would answer an error; the server has to offer it in the scope."""
+    """Answer a handshake as an HTTP route would answer an error; the server must offer that in the scope."""
     status, headers, body = problem_of(error)
     await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": body, "more_body": False})

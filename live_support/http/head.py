@@ -1,4 +1,4 @@
-"""What the head of a request may say, where the parser is more tolerant than HTTP and WebSocket are.
+"""Checks the head of a request, where the parser is more tolerant than HTTP and WebSocket are.
 
 Header names are in lower case, as the protocol class keeps them.
 """
@@ -19,13 +19,13 @@ Headers = Sequence[tuple[bytes, bytes]]
 # RFC 3986, section 3.2.2; and without a name there is nothing to reach.
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?")
 _ABOUT_UPGRADES: Final = frozenset({b"upgrade", b"http2-settings"})
-# uvicorn's WebSocket class parses a head anew, and takes no more.
+# uvicorn's WebSocket class parses a head again, and accepts no more headers.
 _MAX_HEADERS: Final = 100
 _MAX_LINE_BYTES: Final = 8000
 _MAX_URL_BYTES: Final = 4096
-# As many as the longest name can have, decomposed: unescaping is slow.
+# As many as the longest name can need, decomposed: unescaping is slow.
 _MAX_ESCAPES: Final = 1024
-# Headers of a handshake that are parsed item by item, which is slow, too. A browser sends some five items.
+# Headers of a handshake that are parsed item by item, which is slow, too. A browser sends about five items.
 _LISTS: Final = frozenset({b"connection", b"upgrade", b"sec-websocket-extensions", b"sec-websocket-protocol"})
 _MAX_LISTED: Final = 100
 
@@ -34,12 +34,12 @@ _BAD: Final = HTTPStatus.BAD_REQUEST
 
 
 def is_too_large(url: bytes, headers: Headers, max_bytes: int) -> bool:
-    """Whether a head is larger than a head may be, or costs more to parse.
+    """Whether a head exceeds the bounds on its size, or on the cost of parsing it.
 
     Args:
-        url: what is asked for.
+        url: the request's target.
         headers: of the request.
-        max_bytes: of both.
+        max_bytes: bound on both together.
     """
     sizes = [len(name) + len(value) for name, value in headers]
     return (
@@ -53,7 +53,7 @@ def is_too_large(url: bytes, headers: Headers, max_bytes: int) -> bool:
 
 
 def fault_of(method: bytes, version: str, headers: Headers) -> Fault | None:
-    """Return what is wrong with a head, of whatever request (RFC 9112)."""
+    """Return what is wrong with the head of any request (RFC 9112)."""
     if version not in ("1.0", "1.1"):
         return Fault(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "Only HTTP/1.0 and HTTP/1.1 are supported.")
     if method == b"CONNECT":
@@ -72,7 +72,7 @@ def fault_of(method: bytes, version: str, headers: Headers) -> Fault | None:
 
 
 def asks_for_websocket(method: bytes, version: str, headers: Headers) -> bool:
-    """Whether a request means to open a WebSocket. Any other offer to upgrade may be ignored (RFC 9110, 7.8)."""
+    """Whether a request asks for a WebSocket. Any other offer to upgrade may be ignored (RFC 9110, section 7.8)."""
     return method == b"GET" and version == "1.1" and b"websocket" in _tokens(headers, b"upgrade")
 
 
@@ -99,7 +99,7 @@ def _is_key(text: bytes) -> bool:
 
 
 def as_handshake(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """Return a handshake's headers with nothing offered but a WebSocket."""
+    """Return a handshake's headers without offers of other protocols."""
     return [
         *_without(headers, b"upgrade", b"connection", b"content-length"),
         (b"upgrade", b"websocket"),
@@ -108,20 +108,20 @@ def as_handshake(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 
 def without_offers(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """Return a request's headers without what they say of upgrades."""
+    """Return a request's headers without offers to upgrade."""
     connection = [token for token in _tokens(headers, b"connection") if token not in _ABOUT_UPGRADES]
     rest = _without(headers, b"connection", *_ABOUT_UPGRADES)
     return [*rest, (b"connection", b", ".join(connection))] if connection else rest
 
 
 def in_origin_form(url: bytes, headers: Headers) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """Turn `http://host/path` into what is else sent: the path, and the host as the header (RFC 9112, 3.2.2).
+    """Turn the absolute form `http://host/path` into a path and a `Host` header (RFC 9112, section 3.2.2).
 
     Raises:
-        ValueError: it is no such address.
+        ValueError: it is not in that form.
     """
     try:
-        parsed: Any = httptools.parse_url(url)  # whose stubs leave out that a part may be None
+        parsed: Any = httptools.parse_url(url)  # the stubs do not say that a part may be None
     except httptools.HttpParserInvalidURLError:
         raise ValueError from None
     if parsed.schema not in (b"http", b"https") or not parsed.host or parsed.userinfo:

@@ -1,6 +1,6 @@
-"""Which browser pages may connect (PROTOCOL section 6), and by which names a service on loopback is reached.
+"""Which browser pages may connect (PROTOCOL section 6), and under which names a service on loopback may be reached.
 
-Both are decided before the upgrade, and before a request does anything.
+Both are checked before the upgrade, and before a request has any effect.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ _DEFAULT_PORTS = frozenset({None, *DEFAULT_PORTS.values()})
 
 
 class OriginGuard:
-    """A Litestar guard; a client that is no browser sends no `Origin` and passes.
+    """A Litestar guard. A client that is not a browser sends no `Origin` and may connect.
 
     It is a coroutine because Litestar runs a plain function in a thread.
     """
@@ -28,24 +28,24 @@ class OriginGuard:
         self._hosts = _own_names(settings, self._allowed) if settings.on_loopback else None
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        """Let a connection pass.
+        """Check a request or handshake.
 
         Raises:
-            PermissionDeniedException: the page is not on the allow-list, or it has reached this machine under a name
-                that is not this machine's; before the upgrade this is a 403, too.
+            PermissionDeniedException: the page is not on the allow-list, or has reached this machine under a name
+                that is not this machine's. A handshake is answered with 403, too.
         """
         host = connection.headers.get("host", "")
         if host and not self._is_ours(host):
             refused(Refusal.HOST, host=_shown(_address(host)))
             raise PermissionDeniedException("This host is not allowed.")
-        # An empty one is sent by no browser, and neither are two.
+        # No browser sends an empty `Origin`, or two of them.
         for origin in connection.headers.getall("origin", []):
             if not self.allows(origin, host):
                 refused(Refusal.ORIGIN, origin=_shown(_origin(origin)), host=_shown(_address(host)))
                 raise PermissionDeniedException("This origin is not allowed.")
 
     def allows(self, origin_text: str, host_text: str) -> bool:
-        """Whether a page may connect to a host, and read what it is answered."""
+        """Whether a page may connect to a host and read its answers."""
         origin = _origin(origin_text)
         if origin is None:
             return False
@@ -55,8 +55,8 @@ class OriginGuard:
         return of_this_machine or _is_same_host(origin, _address(host_text))
 
     def _is_ours(self, text: str) -> bool:
-        # A foreign name that leads to loopback is DNS rebinding: its page would pass as one of the same host. The port
-        # is not compared: it may be forwarded, and a page cannot choose the name with it.
+        # A foreign name that resolves to loopback is DNS rebinding: its page would count as one of the same host. The
+        # port is not compared: it may be forwarded, and a page cannot choose the name with it.
         if self._hosts is None:
             return True
         address = _address(text)
@@ -71,7 +71,7 @@ def _own_names(settings: Settings, allowed: frozenset[WebOrigin]) -> frozenset[s
 def _is_same_host(origin: WebOrigin, host: Address | None) -> bool:
     """Whether a page comes from the host that it connects to.
 
-    What stands between the two may name a default port or leave it out, and end TLS, so that we do not know the scheme.
+    A proxy between the two may add or remove a default port, and may end TLS, so the scheme is not known.
     """
     if host is None or origin.scheme not in DEFAULT_PORTS or origin.address.host != host.host:
         return False
@@ -81,7 +81,7 @@ def _is_same_host(origin: WebOrigin, host: Address | None) -> bool:
 
 def _origin(text: str) -> WebOrigin | None:
     try:
-        # Browsers encode other characters.
+        # Browsers encode all other characters.
         return parse_origin(text) if text.isascii() else None
     except ValueError:
         return None
@@ -107,6 +107,6 @@ def _shown(value: WebOrigin | Address | None) -> str:
 def is_cross_site(request: ASGIConnection[Any, Any, Any, Any]) -> bool:
     """Whether a browser was led to an address by a foreign page, as by an image or a link.
 
-    A request with an `Origin` is the guard's business: an allowed page may be of another site.
+    A request with an `Origin` is checked by the guard: an allowed page may be of another site.
     """
     return request.headers.get("sec-fetch-site", "").strip().lower() == "cross-site" and "origin" not in request.headers

@@ -1,4 +1,4 @@
-"""What an HTTP client is told when a request is refused: RFC 9457 problems, made and documented here."""
+"""Problems (RFC 9457): the answers to refused HTTP requests, made and documented here."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 _RETRY_AFTER = (429, 503)
 RETRY_MS: Final = 1000
-"""How long to wait where nothing is known of how long it will take."""
+"""How long to wait where the duration is not known."""
 _CODES: dict[int, ProblemCode] = {
     403: "forbidden",
     404: "not_found",
@@ -63,7 +63,7 @@ _DOCUMENTED: dict[int, tuple[str, dict[str, str]]] = {
         {"detail": "The server cannot store anything now, try again later.", "code": "unavailable"},
     ),
 }
-"""What the documents say of a status, and what an example of it says beside the status itself."""
+"""What the documents say about a status, and the keys of its example besides `status`."""
 
 
 def problems_plugin() -> ProblemDetailsPlugin:
@@ -91,7 +91,7 @@ def _refused(error: ChatError) -> ProblemDetailsException:
 
 
 def retry_after(wait_ms: int) -> str:
-    """Say in a header how long to wait: it has whole seconds only, and 0 would mean at once."""
+    """Format the header `Retry-After`, in whole seconds; 0 would mean at once."""
     return str(max(1, ceil(wait_ms / 1000)))
 
 
@@ -116,8 +116,8 @@ def problem_of(error: Exception) -> tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
 def _http_error(error: HTTPException) -> ProblemDetailsException:
-    # Litestar's own conversion calls the sentence the title and the phrase the detail. What it says beyond these is
-    # left out: `extra` repeats keys and values of the request, and is not documented.
+    # Litestar's own conversion swaps title and detail. Its `extra` is left out: it repeats keys and values of the
+    # request, and is not documented.
     detail = "The body is missing." if isinstance(error, ValidationException) else error.detail
     return _problem(error.status_code, detail, headers=error.headers, extra={"code": _code(error.status_code)})
 

@@ -1,10 +1,10 @@
-"""HttpProtocol: uvicorn's HTTP class, with bounds on what a connection may cost before an application sees it.
+"""HttpProtocol: uvicorn's HTTP class, with bounds on requests before an application sees them.
 
-uvicorn waits for ever for the head of a request, takes one of any size, and lets a peer that does not read keep its
-socket. Here are the bounds on requests: size of the head and of whatever else is no body, handshakes of one address.
-Those on connections are in `live_support.http.bounded_protocol`: time for the head, for the body and for reading the
-answer, connections of one address and of all. A client that goes beyond gets a problem with status 408, 429, 431 or
-503, and is closed; and so is one that breaks the rules of HTTP (`live_support.http.head`).
+uvicorn waits for ever for the head of a request, accepts one of any size, and lets a client that does not read keep its
+socket. Here are the bounds on requests: the size of the head, of trailers and of chunk headers, and the handshakes of
+one address. Those on connections are in `live_support.http.bounded_protocol`: time for the head, for the body and for
+reading the answer, connections of one address and of all. A client that exceeds a bound gets a problem with status
+408, 429, 431 or 503, and is closed; and so is one that breaks the rules of HTTP (`live_support.http.head`).
 """
 
 from math import ceil
@@ -33,9 +33,9 @@ from live_support.http.head import (
     without_offers,
 )
 
-# One read may bring many times what a peer may send in all, so it is looked at in pieces.
+# One read may hold many times what a client may send in all, so it is parsed in pieces.
 _PIECE_BYTES = 4096
-# So much of an unread body is taken, for the peer to see the answer; a reset could lose it.
+# How much of a body that no route reads is accepted, so that the client sees the answer: a reset could lose it.
 _UNREAD_BYTES = 1024 * 1024
 
 
@@ -53,7 +53,7 @@ class HttpProtocol(BoundedProtocol):
         self._is_handshake = False
         self._is_last = False
         self._stray_bytes = 0
-        """What has come since the last head or piece of a body, and is neither."""
+        """Bytes since the last head or piece of a body that are neither, such as trailers."""
         self._body_bytes = 0
 
     # Reading.
@@ -69,7 +69,7 @@ class HttpProtocol(BoundedProtocol):
                 self.parser.feed_data(piece)
                 at += len(piece)
             except httptools.HttpParserUpgrade as end:
-                # The parser has stopped behind a head with an offer to upgrade.
+                # The parser has stopped after a head with an offer to upgrade.
                 at += end.args[0]
                 if self._is_handshake:
                     self._upgrade(data[at:])
@@ -81,7 +81,7 @@ class HttpProtocol(BoundedProtocol):
                 self._refuse(TOO_LARGE)
 
     def _begin(self) -> None:
-        """Note that a head has begun: now it has to end."""
+        """Note that a head has begun, so that its deadline counts."""
         self._head_begun = True
         if self._idle:
             self._set_deadline(self._limits.head_seconds, self._on_deadline)
@@ -93,7 +93,7 @@ class HttpProtocol(BoundedProtocol):
             self._begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # The parser tells of trailers, too. They are not read.
+        # The parser reports trailers, too. They are not used.
         if self._in_head:
             super().on_header(name, value)
 
@@ -106,19 +106,19 @@ class HttpProtocol(BoundedProtocol):
         if fault is None and self._peer_is_proxy and (client := self._bounds.forwarded_for(self.headers)):
             fault = self._count(client)
         if fault is None and asks_for_websocket(self._method, self._version, self.headers):
-            # The answer to a handshake would overtake the others.
+            # The answer to a handshake would overtake those to earlier requests.
             fault = fault_of_handshake(self.headers) if self._all_answered else OVERTAKING
             self._is_handshake = True
         if fault is not None:
             self._refuse(fault)
-        elif not self.parser.should_upgrade():  # else the parser stops here
+        elif not self.parser.should_upgrade():  # otherwise the parser stops here
             self._set_deadline(self._limits.body_seconds, self._on_deadline)
             super().on_headers_complete()
 
     def _fault_of_head(self) -> Fault | None:
         if is_too_large(self.url, self.headers, self._limits.head_bytes):
             return TOO_LARGE
-        # Browsers do not send a request before the answer to the last one.
+        # Browsers do not pipeline handshakes.
         if len(self.pipeline) >= self._limits.pipelined_requests:
             return PIPELINED
         if fault := fault_of(self._method, self._version, self.headers):
@@ -143,7 +143,7 @@ class HttpProtocol(BoundedProtocol):
         return self.client is not None and self._bounds.is_proxy(self.client[0])
 
     def _ignore_offer(self) -> None:
-        """Read a head again without its offer to upgrade: the parser would take the body for another protocol."""
+        """Parse a head again without its offer to upgrade: the parser would take the body for another protocol."""
         if self._refused:
             return
         method, url, version, headers = self._method, self.url, self._version, without_offers(self.headers)
@@ -160,7 +160,7 @@ class HttpProtocol(BoundedProtocol):
         self._stray_bytes = max(0, self._stray_bytes - len(body))
         if self._refused:
             return
-        # One byte too many is enough for the application to refuse it, if it reads a body at all.
+        # One byte too many is enough for an application that reads the body to refuse it.
         room = self._limits.body_bytes + 1 - self._body_bytes
         self._body_bytes += len(body)
         if room > 0:
@@ -187,7 +187,7 @@ class HttpProtocol(BoundedProtocol):
         """Become a WebSocket.
 
         Args:
-            early: what came behind the head; frames, if the peer did not wait for the answer.
+            early: data after the head: frames of a client that did not wait for the answer.
         """
         if self._refused:
             return
@@ -201,8 +201,8 @@ class HttpProtocol(BoundedProtocol):
         self.scope["method"] = "GET"
         self.handle_websocket_upgrade()
         protocol = self.transport.get_protocol()
-        # The WebSocket class parses the head anew. What it cannot read it drops without an answer, and would keep the
-        # connection for ever.
+        # The WebSocket class parses the head again. It drops a head that it cannot read without an answer, and would
+        # keep the connection for ever.
         if not getattr(protocol, "handshake_initiated", True):
             self._refuse(MALFORMED)
         elif early and not self.transport.is_closing():

@@ -1,4 +1,4 @@
-"""SecurityHeaders: what every HTTP answer tells browsers to leave alone."""
+"""SecurityHeaders: adds CSP, `nosniff` and referrer policy to HTTP answers."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
@@ -10,25 +10,25 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
-# Data is no page: nothing in it is run, shown or framed.
+# Data is not a page: nothing in it is run, shown or framed.
 _DATA: Final = "default-src 'none'; frame-ancestors 'none'"
-# Of the docs pages. Swagger UI and the AsyncAPI page write styles into elements.
+# For the docs pages. Swagger UI and the AsyncAPI page write styles into elements.
 _PAGE: Final = (
     "default-src 'none'; script-src 'self'{scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# The AsyncAPI page's validator makes functions of schemas.
+# The AsyncAPI page's validator compiles schemas to functions.
 _EVAL: Final = " 'unsafe-eval'"
 
 
 class SecurityHeaders:
-    """Wraps an ASGI application. A page may run the scripts of its own service, and no others, inline ones neither."""
+    """Wraps an ASGI application. A page may run scripts of its own service only, and no inline scripts."""
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Pass on, and add the headers to HTTP answers."""
+        """Call the application, and add the headers to its HTTP answers."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

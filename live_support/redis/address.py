@@ -1,4 +1,4 @@
-"""Address: where Redis is, and what it is told first. redis-py builds the TLS context, as its options have it."""
+"""Address: where Redis is, and the first commands of a connection. redis-py builds the TLS context."""
 
 import asyncio
 import ssl
@@ -24,17 +24,17 @@ _OPTIONS: Final = ("db", "username", "password")
 
 
 class AddressError(ValueError):
-    """Raised when an address is wrong. The text holds nothing of the address: a password may be anywhere in it."""
+    """Raised when an address is wrong. The message holds nothing of it: a password may be anywhere in it."""
 
 
 class Address:
-    """Where Redis is, and what is to be said to it first.
+    """Where Redis is, and how a connection begins.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, with `db`, `username`, `password`, and redis-py's TLS options.
 
     Raises:
-        AddressError: it is none of these, or the TLS options do not lead to a connection.
+        AddressError: the URL is none of these, or its TLS options are wrong.
     """
 
     def __init__(self, url: str) -> None:
@@ -61,7 +61,7 @@ class Address:
         """Connect.
 
         Raises:
-            OSError: nothing answers there.
+            OSError: there is no connection.
         """
         loop = asyncio.get_running_loop()
         if self._path is not None:
@@ -109,7 +109,7 @@ def _options(parts: SplitResult) -> dict[str, Any]:
             raise AddressError(f"{name} is given twice")
         if name in _TLS_OPTIONS and parts.scheme != "rediss":
             raise AddressError(f"{name} needs rediss://")
-        if name == "ssl_check_hostname" and value.lower() not in _BOOLEANS:  # redis-py takes anything for true
+        if name == "ssl_check_hostname" and value.lower() not in _BOOLEANS:  # redis-py reads any text as true
             raise AddressError(f"{name} has a wrong value")
         try:
             options[name] = URL_QUERY_ARGUMENT_PARSERS.get(name, str)(value)
@@ -147,7 +147,7 @@ def _port(parts: SplitResult) -> int:
 
 
 def _database(parts: SplitResult, options: dict[str, Any]) -> int:
-    """Tell the database number: `/3`, or `?db=3`; a socket's path is none."""
+    """Return the database number: `/3`, or `?db=3`; the path of a Unix socket is not one."""
     database = options.get("db", 0)
     path = "" if parts.scheme == "unix" else _decoded(parts.path).strip("/")
     if path:
@@ -171,5 +171,5 @@ def _tls(options: dict[str, Any]) -> ssl.SSLContext:
     try:
         return SSLConnection(**given).ssl_context.get()
     except (OSError, ValueError, TypeError, RedisError):
-        # What is said of it may hold what was given.
+        # The original message may hold parts of the address.
         raise AddressError(f"Wrong: {', '.join(given)}") from None

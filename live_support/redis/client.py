@@ -1,8 +1,8 @@
-"""RedisClient: one connection that is made again for ever, and commands that survive its loss.
+"""RedisClient: one connection to Redis that is made again for ever, and commands that survive its loss.
 
-A script is sent with its deadline on Redis's clock, and does nothing after it: a command reported as failed does not
-run afterwards, however long it was on the way. Every command must have the same effect when
-it is executed twice, for what was not answered is sent again.
+A script is sent with its deadline by Redis's clock, and does nothing after it: a command reported as failed does not
+run later, however long it is delayed. Every command must have the same effect when it is executed twice, because a
+command without a reply is sent again.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ from live_support.redis.supervisor import ConnectionSupervisor, PushListener
 from live_support.settings import DEFAULT_URL, Settings
 
 KeyCommand: TypeAlias = tuple[str, str, *tuple[Argument, ...]]
-"""A command on a key: its name, the key, and what else belongs to it."""
+"""A command on a key: its name, the key, and further arguments."""
 
 
 class RedisClient:
-    """The way to Redis.
+    """Sends commands to Redis.
 
     A command whose reply was lost is sent again, in the old order, until its deadline.
 
     Args:
-        settings: where Redis is, and how long and how much may wait for it.
-        probe: tells whether Redis can be used, for `ping` and the log.
+        settings: where Redis is, how long commands wait, and how many may.
+        probe: checks whether Redis can be used, for `ping` and the log.
     """
 
     def __init__(self, settings: Settings, probe: Probe) -> None:
@@ -48,15 +48,15 @@ class RedisClient:
     # Commands.
 
     def submit_packed(self, key: str, packed: bytes, on_reply: OnReply, timeout_seconds: float | None = None) -> None:
-        """Run a command that is packed already.
+        """Run a command that is already packed.
 
         Args:
             key: the command's first key.
             packed: the command.
-            on_reply: takes the reply, or an exception: `Unavailable` when Redis gave no definite answer within the
-                timeout or takes no writes now (the command may have been executed), `ResponseError` when the command
-                is wrong.
-            timeout_seconds: until the deadline, also while Redis is away. By default it is short then.
+            on_reply: called with the reply, or with an exception: `Unavailable` when Redis gave no definite answer
+                within the timeout or accepts no writes now (the command may have been executed), `ResponseError` when
+                the command is wrong.
+            timeout_seconds: until the deadline, even while Redis is away. By default it is shorter then.
         """
         if not self._started:
             self.start()
@@ -80,8 +80,8 @@ class RedisClient:
 
         Args:
             name: of the command.
-            key: what it is about.
-            arguments: what else belongs to it.
+            key: its first key.
+            arguments: further ones.
             timeout_seconds: as in `submit_packed`.
         """
         future = asyncio.get_running_loop().create_future()
@@ -89,7 +89,7 @@ class RedisClient:
         return future
 
     async def run_all(self, commands: Sequence[KeyCommand]) -> list[Any]:
-        """Run many commands; the replies have their order. Far less work than a future for each.
+        """Run many commands, and return their replies in order. Cheaper than a future for each.
 
         Raises:
             Exception: as `submit_packed` says, of one of them.
@@ -116,10 +116,10 @@ class RedisClient:
         return Script(self, self._scripts.add(text))
 
     async def ping(self, *, max_age_seconds: float = 0) -> str | None:
-        """Return why Redis cannot be used, or None: whether everything may be done that the services do.
+        """Return why Redis cannot be used, or None if everything is allowed that the services do.
 
         Args:
-            max_age_seconds: so old an earlier answer may be. Concurrent callers share one.
+            max_age_seconds: how old a shared answer may be. Concurrent callers share one.
         """
         return await self._supervisor.check(max_age_seconds=max_age_seconds)
 
@@ -131,25 +131,25 @@ class RedisClient:
         return self._supervisor.connection is not None
 
     def listen(self, listener: PushListener) -> None:
-        """Name the listener that subscribes with each connection, before anything else is sent. There is one."""
+        """Set the one listener; it subscribes with each connection before anything else is sent."""
         self._supervisor.listener = listener
 
     def send(self, command: Command) -> None:
-        """Send a command on the connection that stands now, if one does. It ends with it."""
+        """Send a command on the present connection, if there is one. It is not sent again on another one."""
         if (connection := self._supervisor.connection) is not None:
             connection.send(command)
 
     # Life.
 
     def start(self) -> None:
-        """Begin to connect; the first command does it too."""
+        """Begin to connect; otherwise the first command does."""
         if not self._started:
             self._started = True
             self._loop = asyncio.get_running_loop()
             self._supervisor.start()
 
     async def close(self) -> None:
-        """Close the connection; what waits for a reply gets `Unavailable`, and what is submitted later."""
+        """Close the connection; commands without a reply, and later ones, fail with `Unavailable`."""
         await self._supervisor.close()
         self._commands.close()
 
@@ -174,12 +174,12 @@ class Script:
         return future
 
     def packed(self, missing: int, keys: Sequence[str], *args: Argument) -> bytes:
-        """Pack a call but for its last arguments: the caller adds those, and at last `Deadlines.until`.
+        """Pack a call except for its last arguments: the caller appends these, and finally `Deadlines.until`.
 
         Args:
-            missing: how many of them are added, besides `until`.
+            missing: how many arguments the caller appends, besides `until`.
             keys: of the script; the first one routes the call.
-            args: that are known already.
+            args: the arguments that are already known.
         """
         whole = pack("EVALSHA", self._sha, len(keys), *keys, *args, *((missing + 1) * [b""]))
         return whole.removesuffix((missing + 1) * b"$0\r\n\r\n")

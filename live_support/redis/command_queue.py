@@ -1,4 +1,4 @@
-"""CommandQueue: what waits for Redis, in the order in which it was submitted: held, sent, unsent."""
+"""CommandQueue: the commands without a reply, in the order of submission: held, sent, unsent."""
 
 import asyncio
 
@@ -13,18 +13,18 @@ _HOLD_SECONDS = 0.05
 class CommandQueue:
     """The retryable commands that have no reply yet.
 
-    First come those that are held: Redis has refused them for the moment, and they are sent again soon. Then those that
-    are sent: they stand in the connection's `unanswered`. Last come those that are unsent: there was no connection when
-    they were submitted, or others were held. When the connection is lost all are unsent.
+    Held commands come first: Redis has refused them for the moment, and they are sent again soon. Then come sent ones,
+    which are in the connection's `unanswered`. Last come unsent ones: there was no connection when they were submitted,
+    or others were held. When the connection is lost all are unsent.
 
     Args:
-        scripts: sends commands that have waited.
-        max_commands: that may wait; more are refused.
+        scripts: sends commands that had to wait.
+        max_commands: how many may wait; more are refused.
     """
 
     def __init__(self, scripts: Scripts, max_commands: int) -> None:
         self.ready: RespConnection | None = None
-        """The connection, while a command may be sent at once: nothing else is to be sent before it."""
+        """The connection, while a command may be sent at once; None while others must be sent first."""
         self._scripts = scripts
         self._max_commands = max_commands
         self._connection: RespConnection | None = None
@@ -48,7 +48,7 @@ class CommandQueue:
         self._send(connection)
 
     def disconnected(self) -> None:
-        """The connection is lost: what it has not answered is sent again on the next one, in its old order."""
+        """Note that the connection is lost: all commands are sent on the next one, in their old order."""
         if self._connection is not None:
             waiting = (*self._held, *self._connection.unanswered, *self._unsent)
             self._held = []
@@ -56,7 +56,7 @@ class CommandQueue:
         self._connection = self.ready = None
 
     def hold(self, command: Command) -> None:
-        """Send a command again a moment later, and what was submitted after it behind it."""
+        """Send a command again a moment later, and after it those that were submitted later."""
         if command.abandoned:
             return
         if not self._held:
@@ -67,7 +67,7 @@ class CommandQueue:
     def _release(self) -> None:
         connection = self._connection
         if connection is None:
-            return  # what was held is unsent now
+            return  # the held ones are unsent now
         if any(command.retryable for command in connection.unanswered):
             # They were sent before, and may have to be held, too.
             asyncio.get_running_loop().call_later(_HOLD_SECONDS, self._release)
@@ -82,17 +82,17 @@ class CommandQueue:
             self._scripts.resend(connection, command)
 
     def abandon_overdue(self, now: float) -> bool:
-        """Answer the commands whose deadline is over with `Unavailable`.
+        """Fail the commands whose deadline is over with `Unavailable`.
 
         Args:
             now: by the loop's clock.
 
         Returns:
-            Whether Redis has missed a deadline: by its silence, or because there is no connection.
+            Whether Redis has missed a deadline, by silence or because there is no connection.
         """
         connection = self._connection
         sent = () if connection is None else connection.unanswered
-        # Those that are sent keep their places: their replies may still come.
+        # Sent ones stay in the queue: their replies may still come.
         overdue = [command for command in sent if command.deadline <= now and not command.abandoned]
         missed = bool(overdue)
         for command in (*self._held, *self._unsent):
@@ -109,7 +109,7 @@ class CommandQueue:
         return missed
 
     def close(self) -> None:
-        """Refuse all that waits, and what comes later."""
+        """Fail all commands, and later ones."""
         self._closed = True
         for command in (*self._held, *self._unsent):
             command.abandon(unavailable())

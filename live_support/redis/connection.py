@@ -17,21 +17,21 @@ log = structlog.get_logger()
 
 Argument = str | bytes | int
 OnReply = Callable[[Any], None]
-"""Takes a reply, or the exception that came instead."""
+"""Called with a reply, or with an exception instead."""
 OnPush = Callable[[bytes, bytes], None]
-"""Takes a publication: its channel and its payload."""
+"""Called with a publication: its channel and its payload."""
 
 _NOTHING = object()
 _PUBLICATIONS = (b"smessage", b"message")
 
 
 def pack(*arguments: Argument) -> bytes:
-    """Write a command, its name and what belongs to it, as Redis reads it."""
+    """Encode a command, its name and arguments, as Redis reads it."""
     return hiredis.pack_command(arguments)  # type: ignore[arg-type,no-any-return]  # the stub allows one item
 
 
 class Command(Struct, eq=False):
-    """A command on its way. A struct is made in half the time of another object, and every message needs one."""
+    """A submitted command. A struct, because it takes half the time of another object to make, once per message."""
 
     packed: bytes
     """The command as it is sent."""
@@ -42,36 +42,36 @@ class Command(Struct, eq=False):
     submitted_at: float = 0.0
     """By the loop's clock."""
     deadline: float = math.inf
-    """Until when the caller waits for the reply, by the loop's clock."""
+    """The deadline of the reply, by the loop's clock."""
     retryable: bool = False
     """Whether it is sent again on the next connection if this one is lost before the reply."""
     confirmation: tuple[bytes, bytes] | None = None
     """The push that answers instead of a reply, as with subscriptions: its kind and its channel."""
 
     def answer(self, reply: Any) -> None:
-        """Give the reply to the caller."""
+        """Pass on the reply."""
         try:
             self.on_reply(reply)
         except Exception as error:  # the others want their replies all the same
             log.error("reply_failed", exc_info=error)
 
     def abandon(self, error: Exception) -> None:
-        """Answer with an exception. The true reply, should it still come, goes nowhere."""
+        """Answer with an exception. If the reply still comes, it is dropped."""
         self.answer(error)
         self.on_reply = ignore
 
     @property
     def abandoned(self) -> bool:
-        """Whether the caller has been told that it failed."""
+        """Whether the command was answered with an exception already."""
         return self.on_reply is ignore
 
 
 def ignore(_: object) -> None:
-    """Drop a reply that is not needed."""
+    """Ignore a reply."""
 
 
 def resolve(future: "asyncio.Future[Any]", reply: Any) -> None:
-    """End a future with a reply, or with the exception that came instead; nothing if it was cancelled."""
+    """Complete a future with a reply or an exception, unless it is done."""
     if future.done():
         return
     if isinstance(reply, Exception):
@@ -84,20 +84,20 @@ class RespConnection(asyncio.Protocol):
     """The connection. What is sent within one turn of the event loop leaves in one write.
 
     Args:
-        on_push: takes every publication.
-        on_error: takes the connection, a retryable command, and the error with which Redis answered it.
+        on_push: called with every publication.
+        on_error: called with the connection, a retryable command, and Redis's error for it.
     """
 
     def __init__(self, on_push: OnPush, on_error: "OnError") -> None:
         self.unanswered: deque[Command] = deque()
-        """What was sent, oldest first."""
+        """The sent commands, oldest first."""
         self.lost = asyncio.Event()
         """Set when the connection has ended; the retryable commands are in `unanswered` then."""
         self.last_answered = 0.0
-        """When a command was answered last, by the loop's clock. A publication is no sign of life: it says nothing of
-        the way that commands take."""
+        """When a command was answered last, by the loop's clock. Publications do not count: they do not show that
+        commands reach Redis."""
         self.mode = ""
-        """What the server is: standalone, or one node of a cluster."""
+        """The server's mode: standalone, or one node of a cluster."""
         self.lost_because = ""
         """Why the connection has ended."""
         self._on_push = on_push
@@ -109,17 +109,17 @@ class RespConnection(asyncio.Protocol):
         self._aborted = False
 
     def send(self, command: Command) -> None:
-        """Send a command. Its reply goes to its `on_reply`."""
+        """Send a command. Its `on_reply` is called with the reply."""
         self.unanswered.append(command)
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(command.packed)
 
     def call(self, *arguments: Argument, confirmation: tuple[bytes, bytes] | None = None) -> "asyncio.Future[Any]":
-        """Send a command that ends with this connection; the future gives the reply.
+        """Send a command that is not repeated on another connection; the future gives the reply.
 
         Args:
-            arguments: the command's name and what belongs to it.
+            arguments: the command's name and arguments.
             confirmation: the push that answers instead of a reply, if one does.
         """
         future = self._loop.create_future()
@@ -127,12 +127,12 @@ class RespConnection(asyncio.Protocol):
         return future
 
     def retry(self, command: Command, because: str) -> None:
-        """Have a command that was answered sent again, in its old place, on the next connection."""
+        """Have an answered command sent again, at its old position, on the next connection."""
         self.unanswered.appendleft(command)
         self.abort(because)
 
     def abort(self, because: str) -> None:
-        """Cut the connection, now. What it has brought and was not looked at yet is lost with it."""
+        """Cut the connection at once. Data that was received and not parsed yet is lost."""
         self._aborted = True
         self.lost_because = self.lost_because or because
         self._transport.abort()
@@ -153,7 +153,7 @@ class RespConnection(asyncio.Protocol):
         next_reply, unanswered, on_push = self._reader.gets, self.unanswered, self._on_push
         try:
             self._reader.feed(data)
-            # Every message brings a reply and a push, so these make few calls.
+            # Every message causes a reply and a push, so this code makes few calls.
             while not self._aborted and (reply := next_reply()) is not _NOTHING:
                 kind = type(reply)
                 if kind is PushNotification:
@@ -190,14 +190,14 @@ class RespConnection(asyncio.Protocol):
             command.answer(ResponseError(error))
 
     def _take_confirmation(self, push: list[Any]) -> None:
-        # Confirmations keep their place among the replies, so only the oldest command can be meant.
+        # Confirmations come in order with the replies, so only the oldest command can be meant.
         if self.unanswered and self.unanswered[0].confirmation == (push[0], push[1]):
             self.unanswered.popleft().answer(None)
         else:
-            # Redis has ended a subscription by itself, as it does when a cluster's slot moves.
+            # Redis has ended a subscription by itself, as when a slot of a cluster moves.
             log.warning("redis_unexpected_push", kind=str(push[0]))
             self.abort("Redis ended a subscription")
 
 
 OnError = Callable[[RespConnection, Command, str], None]
-"""Takes an error, with the command that it answers and their connection."""
+"""Called with an error, the command that it answers, and their connection."""

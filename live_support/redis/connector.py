@@ -1,4 +1,4 @@
-"""Connector: makes the connection to Redis, again and again until one stands."""
+"""Connector: makes the connection to Redis, trying again until it succeeds."""
 
 import asyncio
 import random
@@ -27,7 +27,7 @@ class Connector:
     Args:
         address: where Redis is.
         scripts: loaded with each connection.
-        deadlines: told of Redis's clock with each connection.
+        deadlines: learns Redis's clock with each connection.
     """
 
     def __init__(self, address: Address, scripts: Scripts, deadlines: Deadlines) -> None:
@@ -41,18 +41,18 @@ class Connector:
         self._pause_seconds = 0.0
 
     async def connect(self, on_push: OnPush, on_error: OnError) -> RespConnection:
-        """Return a connection that stands, however long that takes.
+        """Return a new connection, however long that takes.
 
         Args:
-            on_push: takes every publication.
-            on_error: takes errors, as `RespConnection` says.
+            on_push: called with every publication.
+            on_error: called with errors, see `RespConnection`.
         """
         loop = asyncio.get_running_loop()
         if self.connected_at and loop.time() - self.connected_at > _MAX_PAUSE_SECONDS:
             self._pause_seconds = _FIRST_PAUSE_SECONDS
         logged = ""
         while True:
-            # The spread keeps processes from coming all at once.
+            # Random, so that processes do not connect all at once.
             await asyncio.sleep(self._pause_seconds * random.uniform(0.5, 1.5))  # noqa: S311 - guards nothing
             self._pause_seconds = min(max(2 * self._pause_seconds, _FIRST_PAUSE_SECONDS), _MAX_PAUSE_SECONDS)
             try:
@@ -62,7 +62,7 @@ class Connector:
             except (OSError, RuntimeError, TimeoutError, ResponseError) as error:
                 self.failure = explain(str(error)) if isinstance(error, ResponseError) else SILENT
                 reason = str(error) or type(error).__name__
-                if reason != logged:  # once an outage, not once an attempt
+                if reason != logged:  # once per outage, not per attempt
                     log.warning("redis_connection_failed", reason=reason)
                 logged = reason
             else:
@@ -73,7 +73,7 @@ class Connector:
     async def _try(self, on_push: OnPush, on_error: OnError) -> RespConnection:
         connection = await self._address.open(lambda: RespConnection(on_push, on_error))
         try:
-            # The scripts are sent by their hash later. PING tells whether Redis is still loading its data.
+            # Later calls name scripts by their hash. PING shows whether Redis is still loading its data.
             loads = [("SCRIPT", "LOAD", text) for text in self._scripts.texts()]
             lines = (*self._address.greeting, *loads, ("TIME",), ("PING",))
             hello, *_, time, _ = await asyncio.gather(*(connection.call(*line) for line in lines))

@@ -8,25 +8,25 @@ _STAMP = b"$16\r\n%016d\r\n"
 
 
 class Deadlines:
-    """How long a command waits that is submitted now.
+    """How long a command that is submitted now may wait.
 
     Args:
-        timeout_seconds: that a command waits while Redis answers.
+        timeout_seconds: how long a command may wait while Redis answers.
     """
 
     def __init__(self, timeout_seconds: float) -> None:
         self.timeout_seconds = timeout_seconds
-        """From now on; fewer while Redis is away."""
+        """The timeout of a command that is submitted now; shorter while Redis is away."""
         self._full_timeout_seconds = timeout_seconds
         self._zero_us = -math.inf
-        """Redis's clock: its microseconds at the zero of the loop's clock."""
+        """Redis's clock: its microseconds when the loop's clock was 0."""
         self.until = self.stamp(0)
-        """The packed last argument of a script that is sent now: until when it may run, by Redis's clock."""
+        """The packed last argument of a script that is sent now: its deadline by Redis's clock."""
 
     def set_clock(self, time: Any, now: float) -> None:
-        """Take Redis's reply to `TIME`.
+        """Learn Redis's clock from its reply to `TIME`.
 
-        That it comes some moments after it was made errs on the right side: a script ends a little too early.
+        The reply arrives some moments late, which errs on the right side: deadlines are a little early.
 
         Args:
             time: the reply.
@@ -36,18 +36,18 @@ class Deadlines:
         self.refresh(now)
 
     def set_away(self, away: bool) -> None:
-        """Say whether Redis is known to be away: commands have a short timeout then."""
+        """Note whether Redis is known to be away: commands wait only briefly then."""
         self.timeout_seconds = _AWAY_SECONDS if away else self._full_timeout_seconds
 
     def refresh(self, now: float) -> None:
-        """Bring `until` up to date.
+        """Update `until`.
 
-        It is a little early until the next time: a command that Redis finds overdue for it is tried again.
+        It is a little early until the next update: a command that Redis finds overdue for that is tried again.
         """
         self.until = self.stamp(now + self.timeout_seconds)
 
     def stamp(self, deadline: float) -> bytes:
-        """Pack the last argument of a script: until when it may run.
+        """Pack the last argument of a script: its deadline by Redis's clock.
 
         Args:
             deadline: by the loop's clock.

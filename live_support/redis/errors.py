@@ -1,21 +1,21 @@
-"""What Redis's errors mean: a missing right, a write that is refused, or something else that an operator must see."""
+"""Interprets Redis's errors: a missing right, a refused write, or another reason that an operator must see."""
 
 import re
 
 from schemas.errors import Unavailable
 
-# Within a script older servers put words before the code.
+# Inside a script older servers put words before the code.
 _REFUSED_WRITE = re.compile(r"(?:ERR Error .*-)?(OOM|MISCONF|NOREPLICAS|READONLY)\b")
 _COMMAND = re.compile(r"the '([a-z|]+)' command")
 
 
 def error_code(error: object) -> str:
-    """Return the word with which Redis begins an error: the rest may hold names and keys."""
+    """Return the first word of an error, its code: the rest may hold names and keys."""
     return str(error).partition(" ")[0]
 
 
 def refusal_code(error: str) -> str | None:
-    """Return why Redis takes no writes, if that is what an error means."""
+    """Return the code of an error that means that Redis accepts no writes; None for another error."""
     found = _REFUSED_WRITE.match(error)
     return found[1] if found else None
 
@@ -26,11 +26,11 @@ def lacks_right(error: str) -> bool:
 
 
 def missing_rights(error: str, pattern: str = "") -> set[str]:
-    """Name the right whose lack an error tells, as `ACL SETUSER` writes it; none if it tells something else.
+    """Return the right that an error reports as missing, as `ACL SETUSER` writes it; none for another error.
 
     Args:
-        error: of Redis's. Its words differ between versions.
-        pattern: what all our keys and channels match.
+        error: an error of Redis. Its words differ between versions.
+        pattern: matches all our keys and channels.
     """
     if not lacks_right(error):
         return set()
@@ -44,7 +44,7 @@ def missing_rights(error: str, pattern: str = "") -> set[str]:
 
 
 def explain(error: str) -> str:
-    """Return what an error means for an operator, without names, keys and addresses."""
+    """Describe an error for an operator, without names, keys and addresses."""
     if rights := missing_rights(error):
         return explain_rights(rights)
     code = error_code(error)
@@ -62,10 +62,10 @@ def explain(error: str) -> str:
 
 
 def explain_rights(missing: set[str]) -> str:
-    """Return the sentence that names rights which the Redis user lacks."""
+    """Return a sentence that names the rights that the Redis user lacks."""
     return f"The Redis user lacks rights: {' '.join(sorted(missing))}."
 
 
 def unavailable() -> Unavailable:
-    """Make the error of a command that has no definite answer."""
+    """Make the error of a command without a definite answer."""
     return Unavailable("The server cannot store anything now, try again later.")

@@ -1,4 +1,4 @@
-"""Health: whether everything may be done in Redis that a process needs. One round of commands at a time tells."""
+"""Health: whether Redis allows everything that a process needs, checked by one round of commands at a time."""
 
 import asyncio
 import math
@@ -23,13 +23,13 @@ class ProbeCommand(NamedTuple):
 
 
 class Probe(Protocol):
-    """What is sent to learn whether Redis can be used, and what the replies mean. It changes nothing in Redis."""
+    """Commands that show whether Redis can be used, and the meaning of their replies. They change nothing in Redis."""
 
     def commands(self, mode: str) -> Sequence[ProbeCommand]:
-        """Return what is to be sent.
+        """Return the commands to send.
 
         Args:
-            mode: of the server, as it says itself: standalone, or a cluster's node.
+            mode: the mode that the server reports: standalone, or a node of a cluster.
         """
         ...
 
@@ -43,11 +43,11 @@ class Probe(Protocol):
 
 
 class Health:
-    """Runs a probe, and remembers what it found.
+    """Runs a probe, and remembers the result.
 
     Args:
-        probe: what is sent.
-        refusals: told of what is found, for the log.
+        probe: the commands.
+        refusals: notified of the result, for the log.
     """
 
     def __init__(self, probe: Probe, refusals: WriteRefusals) -> None:
@@ -61,9 +61,9 @@ class Health:
         """Return why Redis cannot be used, or None. Concurrent callers share the answer.
 
         Args:
-            connection: that stands, if one does.
-            failure: the answer if none does.
-            max_age_seconds: so old an earlier answer may be.
+            connection: the present one, if there is one.
+            failure: the answer without a connection.
+            max_age_seconds: how old an earlier answer may be.
         """
         if asyncio.get_running_loop().time() - self._found_at < max_age_seconds:
             return self._found
@@ -95,6 +95,6 @@ class Health:
         return reason
 
     async def close(self) -> None:
-        """Wait for the round that runs; it ends with the connection."""
+        """Wait for the running round; it ends with the connection."""
         if self._running is not None:
             await asyncio.wait({self._running})

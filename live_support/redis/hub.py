@@ -1,8 +1,8 @@
-"""Hub: this process's listener on Redis pub/sub. A publication is a hint; nothing relies on getting it.
+"""Hub: this process's subscriptions on Redis pub/sub. A publication is a hint; nothing depends on its arrival.
 
 It shares the connection of `live_support.redis.client`. Whenever that was made again, the hub subscribes again and
-tells each listener that publications may have been missed. What Redis refuses, because it is busy, still loads, or does
-not allow it, is tried again until it stands or is no longer wanted.
+tells each listener that publications may have been missed. A subscription that Redis refuses, because it is busy, still
+loading, or does not allow it, is tried again until it stands or is no longer wanted.
 """
 
 import asyncio
@@ -27,14 +27,14 @@ _AGAIN_AT_ONCE = 1000
 
 
 class Listener(Protocol):
-    """What wants the publications of a channel. Both methods return at once."""
+    """Receives the publications of a channel. Both methods return at once."""
 
     def publication(self, payload: bytes) -> None:
-        """Take a publication."""
+        """Handle a publication."""
         ...
 
     def missed(self) -> None:
-        """Publications may have been lost: read the truth."""
+        """Note that publications may have been lost, and read the data itself."""
         ...
 
 
@@ -52,7 +52,7 @@ class Hub:
         self._redis = redis
         self._deadline_seconds = settings.limits.store_seconds
         self._subscriptions: dict[bytes, _Subscription] = {}
-        # What Redis has refused, to begin or to end; the latest refused is last.
+        # Channels whose subscription or its end Redis has refused, the last refused one last.
         self._refused: dict[bytes, _Subscription] = {}
         self._pause = _FIRST_PAUSE_SECONDS
         self._timer: asyncio.TimerHandle | None = None
@@ -61,26 +61,26 @@ class Hub:
 
     @property
     def listening(self) -> bool:
-        """Whether publications arrive: the connection stands, and no subscription that is wanted is refused."""
+        """Whether publications arrive: there is a connection, and no wanted subscription is refused."""
         wanted = self._subscriptions
         return self._redis.connected and not any(wanted.get(channel) is it for channel, it in self._refused.items())
 
     def subscribe(self, channel: str, listener: Listener, *, sharded: bool = False) -> None:
-        """Bring a channel's publications to a listener; from when on is what `confirmed` tells.
+        """Subscribe a listener to a channel; `confirmed` waits until publications arrive.
 
         Args:
-            channel: has one listener at a time.
-            listener: told of publications and of possible losses.
-            sharded: whether it is one of Redis's shard channels, which stay in their cluster slot.
+            channel: the channel; it may have one listener at a time.
+            listener: called with publications, and when some may have been lost.
+            sharded: whether it is a shard channel of Redis, which belongs to one slot of a cluster.
         """
         subscription = self._subscriptions[channel.encode()] = _Subscription(listener, sharded=sharded)
         self._send(channel.encode(), subscription)
 
     async def confirmed(self, channel: str) -> None:
-        """Wait until Redis has confirmed the subscription: whatever is published from now on arrives.
+        """Wait until Redis has confirmed the subscription: later publications arrive.
 
         Raises:
-            Unavailable: not in time.
+            Unavailable: Redis did not confirm it in time.
         """
         try:
             async with asyncio.timeout(self._deadline_seconds):
@@ -96,14 +96,14 @@ class Hub:
         self._send_end(name, subscription)
 
     def connected(self) -> None:
-        """Subscribe again: the connection is a new one."""
+        """Subscribe again on a new connection."""
         self._refused.clear()
         self._pause = _FIRST_PAUSE_SECONDS
         for channel, subscription in self._subscriptions.items():
             self._send(channel, subscription)
 
     def publication(self, channel: bytes, payload: bytes) -> None:
-        """Bring a publication to the channel's listener."""
+        """Pass a publication to the channel's listener."""
         subscription = self._subscriptions.get(channel)
         if subscription is None:
             return
@@ -124,10 +124,10 @@ class Hub:
 
     def _confirm(self, channel: bytes, subscription: _Subscription, reply: Exception | None) -> None:
         if isinstance(reply, ConnectionError) or self._subscriptions.get(channel) is not subscription:
-            return  # it is made again with the connection, or is no longer wanted
+            return  # it is made again with the connection, or no longer wanted
         if reply is not None:
             code = error_code(reply)
-            if self._told.get(subscription.begin) != code:  # once, not once a try and channel
+            if self._told.get(subscription.begin) != code:  # once, not per attempt and channel
                 log.error("subscription_refused", kind=subscription.begin, reason=code)
                 self._told[subscription.begin] = code
             self._refuse(channel, subscription)
@@ -141,7 +141,7 @@ class Hub:
             subscription.confirmed.set()
 
     def _ended(self, channel: bytes, subscription: _Subscription, reply: Exception | None) -> None:
-        # One that is not allowed would be refused for ever, and costs no more than publications that are dropped.
+        # An end that is not allowed would be refused for ever, and costs no more than unused publications.
         if isinstance(reply, ResponseError) and channel not in self._subscriptions and error_code(reply) != "NOPERM":
             self._refuse(channel, subscription)
 
@@ -158,7 +158,7 @@ class Hub:
             return
         self._pause = min(2 * self._pause, _LAST_PAUSE_SECONDS)
         for channel, subscription in tuple(islice(self._refused.items(), _AGAIN_AT_ONCE)):
-            # Those that are confirmed leave the table, and the others come last.
+            # Confirmed ones leave the table, refused ones go to its end.
             if self._subscriptions.get(channel) is subscription:
                 self._send(channel, subscription)
             else:

@@ -1,4 +1,4 @@
-"""Scripts: the Lua scripts that Redis must have, loaded with each connection and whenever it has forgotten them."""
+"""Scripts: the Lua scripts, loaded into Redis with each connection and whenever Redis has forgotten them."""
 
 from collections.abc import Iterator
 from hashlib import sha1
@@ -13,18 +13,18 @@ class Scripts:
     """The scripts of one client.
 
     Args:
-        deadlines: until when a call may run.
+        deadlines: gives each call its deadline.
     """
 
     def __init__(self, deadlines: Deadlines) -> None:
         self._deadlines = deadlines
         self._texts: dict[bytes, str] = {}
-        """By their hash."""
+        """The scripts by their hash."""
         self._forgotten: set[bytes] = set()
-        """Loaded again in one write with the next call."""
+        """The scripts to be loaded again, in one write with the next call."""
 
     def add(self, text: str) -> str:
-        """Keep a script; returns the hash by which Redis knows it."""
+        """Register a script; return the hash by which Redis knows it."""
         sha = sha1(text.encode()).hexdigest()  # noqa: S324 - the name that Redis gives it
         self._texts[sha.encode()] = text
         return sha
@@ -34,17 +34,17 @@ class Scripts:
         return iter(self._texts.values())
 
     def loaded(self) -> None:
-        """Redis has all scripts."""
+        """Note that Redis has all scripts."""
         self._forgotten.clear()
 
     def forget(self, command: Command) -> None:
-        """Redis does not have the script that a command calls, as after `SCRIPT FLUSH`."""
+        """Note that Redis does not have the script that a command calls, as after `SCRIPT FLUSH`."""
         self._forgotten.update(sha for sha in self._texts if sha in command.packed)
 
     def resend(self, connection: RespConnection, command: Command) -> None:
-        """Send a command that has waited: with its script if Redis has forgotten that, and until its own deadline."""
+        """Send a command that had to wait: with its script if Redis has forgotten that, and with its own deadline."""
         for sha in [sha for sha in self._forgotten if sha in command.packed]:
-            # In one write with the call, so that it runs even if Redis is made to forget it all the time.
+            # In one write with the call, so that it runs even if scripts are flushed all the time.
             connection.send(Command(pack("SCRIPT", "LOAD", self._texts[sha]), ignore))
             self._forgotten.discard(sha)
         if command.packed.startswith(_EVALSHA, command.packed.index(b"$")):

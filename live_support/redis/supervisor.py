@@ -1,4 +1,4 @@
-"""ConnectionSupervisor: makes the connection to Redis again for ever, watches it, and deals with errors."""
+"""ConnectionSupervisor: keeps the connection to Redis, watches it, and handles errors."""
 
 import asyncio
 from typing import Any, Protocol
@@ -21,21 +21,21 @@ log = structlog.get_logger()
 _PING_SECONDS = 1.0
 _SILENCE_SECONDS = 3.0
 _REPLICA_SECONDS = 2.0
-# One node of a cluster says so of keys that another one has.
+# The answers of one node of a cluster about keys of another node.
 _ELSEWHERE = ("MOVED", "ASK", "CROSSSLOT")
-# How Redis begins to say that it is about to be well again. With READONLY another one may be the master now.
+# Codes of errors that pass. With READONLY another server may be the master now.
 _TRANSIENT = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
 
 
 class PushListener(Protocol):
-    """Takes the publications of a client. Both methods return at once."""
+    """Receives the publications of a client. Both methods return at once."""
 
     def connected(self) -> None:
-        """A connection stands, and has no subscriptions yet."""
+        """Subscribe on a new connection."""
         ...
 
     def publication(self, channel: bytes, payload: bytes) -> None:
-        """Take a publication."""
+        """Handle a publication."""
         ...
 
 
@@ -43,18 +43,18 @@ class ConnectionSupervisor:
     """Keeps one connection to Redis.
 
     Args:
-        connector: makes it.
-        commands: what is sent on it, and sent again on the next one.
-        scripts: what commands call.
+        connector: makes the connection.
+        commands: are sent on it, and sent again on the next one.
+        scripts: the scripts that commands call.
         deadlines: how long commands wait.
-        probe: tells whether Redis can be used.
+        probe: shows whether Redis can be used.
     """
 
     def __init__(
         self, connector: Connector, commands: CommandQueue, scripts: Scripts, deadlines: Deadlines, probe: Probe
     ) -> None:
         self.connection: RespConnection | None = None
-        """The one that stands."""
+        """The present connection."""
         self.listener: PushListener | None = None
         """Subscribes with each connection, before anything else is sent."""
         self._connector = connector
@@ -84,7 +84,7 @@ class ConnectionSupervisor:
         """Return why Redis cannot be used, or None.
 
         Args:
-            max_age_seconds: so old an earlier answer may be. Concurrent callers share one.
+            max_age_seconds: how old a shared answer may be. Concurrent callers share one.
         """
         return await self._health.check(self.connection, self._connector.failure, max_age_seconds=max_age_seconds)
 
@@ -96,12 +96,12 @@ class ConnectionSupervisor:
             log.warning("redis_connection_lost", reason=connection.lost_because)
 
     async def _use(self, connection: RespConnection) -> None:
-        """Work with a connection until it is lost."""
+        """Use a connection until it is lost."""
         log.info("redis_connected")
         self.connection = connection
         self._set_away(False)
         self._health_is_due = True
-        # The listener comes first: what the waiting commands publish is heard.
+        # The listener subscribes first, so that publications of the waiting commands arrive.
         if self.listener is not None:
             self.listener.connected()
         self._commands.connected(connection)
@@ -114,7 +114,7 @@ class ConnectionSupervisor:
             self._commands.disconnected()
 
     async def _watch(self) -> None:
-        """Abandon commands at their deadline, and drop a connection that is silent."""
+        """Fail commands at their deadline, and drop a connection that is silent."""
         pinged_at = probed_at = 0.0
         while True:
             await asyncio.sleep(self._check_seconds)
@@ -127,7 +127,7 @@ class ConnectionSupervisor:
                     # It may be half open, which TCP alone would not notice for minutes.
                     connection.abort("Redis does not answer")
                 elif self._refusals.code == "READONLY" and now - self._connector.connected_at > _REPLICA_SECONDS:
-                    # The address may lead to the new master by now.
+                    # The address may resolve to the new master by now.
                     connection.abort("Redis is a replica")
                 elif now - pinged_at > _PING_SECONDS:
                     pinged_at = now
@@ -146,7 +146,7 @@ class ConnectionSupervisor:
             self._deadlines.set_away(away)
             log.warning("redis_away" if away else "redis_back")
 
-    # What Redis says.
+    # Replies and errors.
 
     def _on_pong(self, reply: Any) -> None:
         if not isinstance(reply, Exception):
@@ -159,7 +159,7 @@ class ConnectionSupervisor:
     def _on_memory(self, reply: Any) -> None:
         if not isinstance(reply, Exception):
             policy = eviction_policy(reply)
-            if policy and policy != self._eviction_policy:  # once, not with each connection
+            if policy and policy != self._eviction_policy:  # once, not per connection
                 log.warning("redis_may_evict", policy=policy)
             self._eviction_policy = policy
 
@@ -169,13 +169,13 @@ class ConnectionSupervisor:
             self._scripts.forget(command)
             self._commands.hold(command)
         elif error.startswith("OVERDUE"):
-            # Past the deadline by Redis's clock. If it is not by ours, that clock was set, or is another Redis's.
+            # By Redis's clock the deadline is over. If it is not by ours, the clock was set, or this is another Redis.
             connection.send(Command(pack("TIME"), self._on_time))
             self._commands.hold(command)
         elif error.startswith(_TRANSIENT):
             connection.retry(command, error_code(error))
         elif code := self._refusals.note(error, self._loop.time()):
-            # A replica may be about to become the master. What is submitted later does not wait for it.
+            # A replica may be about to become the master. Later commands do not wait for that.
             if code == "READONLY" and command.submitted_at <= self._refusals.since:
                 self._commands.hold(command)
             else:
@@ -183,7 +183,7 @@ class ConnectionSupervisor:
         elif error.startswith("BUSY"):  # a script hangs
             command.answer(unavailable())
         elif lacks_right(error) or error.startswith(_ELSEWHERE):
-            self._health_is_due = True  # it says what is wrong
+            self._health_is_due = True  # its message says what is wrong
             command.answer(unavailable())
         else:
             command.answer(ResponseError(error))

@@ -1,9 +1,9 @@
-"""WriteRefusals: Redis answers, but takes no writes. Remembered and logged once, at the beginning and at the end.
+"""WriteRefusals: remembers and logs that Redis answers but accepts no writes, once at the beginning and at the end.
 
 `OOM` (maxmemory is reached), `MISCONF` (it cannot write to its disk), `NOREPLICAS` (too few replicas are connected),
-`READONLY` (it is a replica, as after a failover). Reading goes on meanwhile, so a command that succeeds is no proof
-of the end. A write probe is, which `live_support.redis.health` sends. What else makes Redis unusable, such as a
-right that is missing, is remembered and logged here likewise.
+`READONLY` (it is a replica, as after a failover). Reading still works meanwhile, so a command that succeeds does not
+prove the end. The write probe that `live_support.redis.health` sends does. Other reasons why Redis is unusable, such as
+a missing right, are remembered and logged here likewise.
 """
 
 import math
@@ -18,22 +18,22 @@ log = structlog.get_logger()
 
 
 class WriteRefusals:
-    """Whether Redis takes writes, and can be used, as far as this process knows."""
+    """Whether Redis accepts writes, and can be used, as far as this process knows."""
 
     def __init__(self) -> None:
         self.code: str | None = None
-        """Why it takes no writes; None while it does."""
+        """Why it accepts no writes; None while it does."""
         self.since = math.inf
         """Since when, by the loop's clock."""
         self._unusable_because: str | None = None
 
     @property
     def unwell(self) -> bool:
-        """Whether something is wrong that was logged, so that its end is to be logged, too."""
+        """Whether a problem was logged, so that its end must be logged, too."""
         return bool(self.code or self._unusable_because)
 
     def note(self, error: str, now: float) -> str | None:
-        """Hear of an error; returns the code if it was a refusal of writes."""
+        """Note an error; return its code if it was a refusal of writes."""
         code = refusal_code(error)
         if code is not None:
             if code != self.code:
@@ -44,11 +44,11 @@ class WriteRefusals:
         return code
 
     def judge(self, reason: str | None, errors: Iterable[str], now: float) -> None:
-        """Hear what a probe has found.
+        """Note the result of a probe.
 
         Args:
             reason: why Redis cannot be used, or None.
-            errors: that it answered with.
+            errors: those among its replies.
             now: by the loop's clock.
         """
         refused = [self.note(error, now) for error in errors]
@@ -71,7 +71,7 @@ class WriteRefusals:
 
 
 def eviction_policy(memory: str | bytes) -> str | None:
-    """Read from `INFO memory` by which policy Redis evicts keys; None if it evicts none, or does not say."""
+    """Read from `INFO memory` the policy by which Redis evicts keys; None if it evicts none, or does not say."""
     text = memory if isinstance(memory, str) else memory.decode()
     found = re.search(r"^maxmemory_policy:(\S+)", text, re.MULTILINE)
     return found[1] if found and found[1] != "noeviction" else None

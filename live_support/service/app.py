@@ -1,4 +1,4 @@
-"""The scaffolding that both services share: the Litestar app with its docs pages, its health and its end."""
+"""Builds a service: the Litestar app with its routes, docs pages, health and stop."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -30,16 +30,16 @@ Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 @dataclass(frozen=True)
 class Service:
-    """A service that is put together; a `Server` runs it."""
+    """A service that is built; a `Server` runs it."""
 
     settings: Settings
     app: Litestar
     connections: Connections
     """Its open WebSockets."""
     drain: Drain
-    """Ends them when the service stops."""
+    """Closes them when the service stops."""
     readiness: Readiness | None = None
-    """Whether it can do its work; None if it always can."""
+    """Checks whether it can do its work; None if it always can."""
 
 
 def build_service(
@@ -55,19 +55,19 @@ def build_service(
     channels: Sequence[ChannelDefinition],
     catch_up: Callable[[], Awaitable[None]] = nothing_to_catch_up,
 ) -> Service:
-    """Put a service's parts together: routes, health, docs pages, origin rule, and the parts' life.
+    """Build a service from its parts: routes, health, docs pages, origin rule, and their start and end.
 
     Args:
         spec: names the service.
         description: one paragraph for the docs pages.
         settings: of the service.
         redis: started before `lifespan` and closed after it.
-        hub: the services' listener.
+        hub: the service's subscriptions.
         route_handlers: the service's own routes.
         dependencies: single objects, injected by name.
-        lifespan: of the service's own parts.
+        lifespan: starts and ends the service's own parts.
         channels: WebSockets and Redis channels for the AsyncAPI document.
-        catch_up: sends on what is stored and was not delivered yet, before the connections are closed.
+        catch_up: delivers stored messages that were missed, before the connections are closed.
     """
     connections = Connections()
     drain = Drain(settings.limits, connections, catch_up)

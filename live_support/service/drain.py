@@ -1,8 +1,9 @@
-"""Drain: how a service that is told to stop lets its clients go. Knows connections, not what they carry.
+"""Drain: closes the connections of a service that stops. Knows connections, not their messages.
 
-First `/health` and new sockets are answered with 503. Then no further frame is taken, and those that were taken are
-finished: stored and echoed, or answered with an `Error`. Then the sockets close with 1012, and a peer that does not
-leave is cut off. A frame that was not taken has no answer; after the re-join the history shows that it is not stored.
+First `/health` and new sockets are answered with 503. Then no further frame is accepted, and accepted frames are
+completed: stored and echoed, or answered with an `Error`. Then the sockets are closed with 1012, and a client that does
+not close is cut off. A frame that was not accepted gets no answer; after the re-join the history shows that it is not
+stored.
 """
 
 import asyncio
@@ -26,16 +27,16 @@ _EXPEDITED_SECONDS = 0.5
 
 
 async def nothing_to_catch_up() -> None:
-    """Send nothing: the service keeps nothing back."""
+    """Deliver nothing: the service has no stored messages."""
 
 
 class Drain:
-    """How the connections of a service end when it stops.
+    """Closes the connections of a service when it stops.
 
     Args:
         limits: how long each step may take.
-        connections: of the service.
-        catch_up: sends on what is stored and was not delivered yet, so that no echo is missing.
+        connections: the service's.
+        catch_up: delivers stored messages that were missed, so that no echo is missing.
     """
 
     def __init__(
@@ -65,13 +66,13 @@ class Drain:
     # The stop.
 
     async def drain(self) -> None:
-        """Refuse what is new, finish what was begun, and ask every connection to come back elsewhere."""
+        """Refuse new sockets, complete accepted frames, and close every connection with 1012."""
         self.stopping = True
         self._deadline = self._now() + (_EXPEDITED_SECONDS if self._expedited else self._limits.drain_seconds)
         log.info("stopping", connections=len(self._connections))
         await self._wait_unless_expedited(lambda: False, self._limits.stop_notice_seconds)
 
-        # A command to Redis has a deadline, and after one that has missed it there is but a short try.
+        # A command to Redis has a deadline, and after a missed one further commands wait only briefly.
         await self._wait_unless_expedited(self._all_answered, self._limits.store_seconds + 1)
         catching_up = asyncio.create_task(self._deliver_the_rest())
         await self._wait_unless_expedited(catching_up.done, _CATCH_UP_SECONDS)
@@ -82,7 +83,7 @@ class Drain:
             connection.abort()
 
     def _all_answered(self) -> bool:
-        # Each time all of them: a handshake that had begun before the stop may have ended since.
+        # All of them each time: a handshake that began before the stop may have ended since.
         for connection in self._connections:
             connection.stop_receiving()
         return not any(connection.working for connection in self._connections)
@@ -111,15 +112,15 @@ class Drain:
         await self.wait_until(lambda: self._expedited or condition(), seconds)
 
     async def wait_until(self, condition: Callable[[], bool], seconds: float) -> None:
-        """Wait until a condition holds, for so long, and no longer than the stop may take."""
-        # Looked at again and again: an event for every frame would cost each of them something.
+        """Wait until a condition holds, at most for some seconds and for as long as the stop may take."""
+        # Polled: an event for every frame would cost each of them time.
         end = self._now() + seconds
         while not condition() and self._now() < min(end, self._deadline):  # noqa: ASYNC110 - as said
             await asyncio.sleep(_POLL_SECONDS)
 
     @property
     def seconds_left(self) -> float:
-        """Until the connections that are left are cut off."""
+        """Until the remaining connections are cut off."""
         return max(0, self._deadline - self._now())
 
     @staticmethod

@@ -11,15 +11,15 @@ from live_support.service.drain import Drain
 from schemas.messages import Health
 
 _SHARED_SECONDS = 0.1
-"""So long an answer of Redis's is reused: a flood of requests costs it ten probes a second."""
+"""How long an answer of Redis is shared: a flood of requests costs Redis ten probes a second."""
 
 
 class Readiness:
-    """Whether this process can do its work now.
+    """Checks whether this process can do its work now.
 
     Args:
-        redis: has to be usable.
-        hub: has to be listening.
+        redis: must be usable.
+        hub: must be listening.
         drain: must not have begun.
     """
 
@@ -32,7 +32,7 @@ class Readiness:
         """Return why this process cannot do its work, or None if it can."""
         if self._drain.stopping:
             return "The service is stopping."
-        # First what Redis says itself, which names a missing right.
+        # Redis's own reason comes first: it names a missing right.
         if reason := await self._redis.ping(max_age_seconds=_SHARED_SECONDS):
             return reason
         return None if self._hub.listening else "Redis refuses a subscription."

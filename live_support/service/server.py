@@ -1,4 +1,4 @@
-"""Server: runs a service, on its sockets and with a garbage collector that fits it, until it is told to stop."""
+"""Server: runs a service on its sockets until it is stopped, and tunes the garbage collector for it."""
 
 import asyncio
 import gc
@@ -36,8 +36,8 @@ from live_support.websocket.uvicorn_protocol import WebSocketProtocol
 log = structlog.get_logger()
 
 _OTHER_FILES = 256
-# Allocations minus deallocations until the young are collected, and how many young collections make one of the
-# next age. The defaults, 700 and 10, fit programs that allocate less than one per message and connection.
+# Thresholds of the garbage collector: allocations minus deallocations until a collection of the youngest generation,
+# and how many of these until one of the next. The defaults, 700 and 10, would collect too often here.
 _GC_YOUNG, _GC_OLDER = 50_000, 20
 
 _PROTOCOLS: dict[str, type[WebSocketProtocol]] = {"picows": PicowsProtocol, "uvicorn": WebSocketProtocol}
@@ -48,12 +48,12 @@ _READY_POLL_SECONDS = 0.05
 class Server(uvicorn.Server):
     """uvicorn's server, but a stop drains the connections before anything is closed.
 
-    uvicorn itself would send 1012 at once, before the answers to what clients have just sent, and would wait for a
-    peer that does not read.
+    uvicorn itself would send 1012 at once, before the answers to frames that clients have just sent, and would wait for
+    a client that does not read.
 
     Args:
-        service: what is served.
-        port: where, unless `serve` gets sockets.
+        service: the service to run.
+        port: its port, unless `serve` gets sockets.
         on_ready: called once, when `/health` answers 200.
         shares_port: whether other processes listen there, too.
     """
@@ -74,14 +74,14 @@ class Server(uvicorn.Server):
         self._limits = service.settings.limits
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop; a second signal expedites that. uvicorn's own haste would leave out the app's end."""
+        """Stop; a second signal expedites that. uvicorn's own second signal would skip the end of the app."""
         if self.should_exit:
             self._service.drain.expedite()
         else:
             super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to serve, and tell when `/health` answers 200."""
+        """Begin to serve, and call `on_ready` when `/health` answers 200."""
         await super().startup(sockets)
         if self._on_ready is not None:
             self._tasks.spawn(self._tell_when_ready(self._on_ready))
@@ -96,16 +96,16 @@ class Server(uvicorn.Server):
         """Drain the connections, then close."""
         drain = self._service.drain
         if self._shares_port:
-            # New clients are for the others that share the port: they need no 503 to find one of those.
+            # New clients then connect to the other processes on the port, without a 503.
             for server in self.servers:
                 server.close()
         await drain.drain()
-        # Until each peer has answered the close frame: a socket that is closed with something unread is reset,
-        # and the peer may then never see the frame.
+        # Until each client has answered the close frame: a socket that is closed with unread data is reset, and the
+        # client may then never see the frame.
         await drain.wait_until(lambda: not self._open_sockets(), self._limits.leave_seconds)
         for protocol in self._open_sockets():
             protocol.transport.abort()
-        # A request that has arrived is answered within that time, if it is at all.
+        # A request that has arrived is answered within that time, or not at all.
         seconds = min(drain.seconds_left, self._limits.store_seconds)
         cutting_off = asyncio.get_running_loop().call_later(seconds, self._cut_off)
         # For handlers that still wait for Redis a moment after their connection is gone.
@@ -137,9 +137,9 @@ def run_service(
     """Run a service until SIGINT or SIGTERM.
 
     Args:
-        spec: names it.
+        spec: the service.
         settings: of the service.
-        share_port: let other processes that say so, too, listen there: the kernel gives each a part of the connections.
+        share_port: let other processes share the port: the kernel spreads connections over them.
         worker: its number among them, for the logs.
         on_ready: called once, when `/health` answers 200.
 
@@ -161,8 +161,8 @@ def run_service(
 
 
 def _raise_file_limit(connections: int) -> None:
-    # Each connection is an open file, and the usual soft limit is 1024. When files run out no connection is accepted
-    # at all, the health check's neither.
+    # Each connection is an open file, and the usual soft limit is 1024. Without a free file no connection is accepted,
+    # not even that of a health check.
     wanted = connections + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -173,10 +173,10 @@ def _raise_file_limit(connections: int) -> None:
 
 
 def tune_gc() -> None:
-    """Exempt what the start has made from garbage collection, and collect more rarely.
+    """Exempt the objects of the start from garbage collection, and collect more rarely.
 
-    A full collection walks every object that stands, and no client is served meanwhile; most of them are modules,
-    routes and schemas that stay to the end (docs/performance.md has the figures).
+    A full collection visits every object, and no client is served meanwhile; most objects are modules, routes and
+    schemas that live until the end (docs/benchmarks/2026-11.md has the figures).
     """
     gc.collect()
     gc.freeze()
@@ -184,12 +184,12 @@ def tune_gc() -> None:
 
 
 def server_config(app: Litestar, settings: Settings, port: int) -> uvicorn.Config:
-    """Say how uvicorn serves an app."""
+    """Make uvicorn's configuration for an app."""
     logs.quiet_libraries()
     cors = Cors(OriginGuard(settings).allows)
     return uvicorn.Config(
         SecurityHeaders(cors.around(answering_refusals(Assets(cast(Any, app), asset_folders())))),
-        host=settings.hosts[0],  # where it gets no sockets
+        host=settings.hosts[0],  # if it gets no sockets
         port=port,
         loop="uvloop",
         http=cast(Any, partial(HttpProtocol, bounds=HttpBounds.of(settings))),

@@ -10,28 +10,28 @@ _TRIES = 20
 
 
 class PortRefused(Exception):
-    """Raised when an address cannot be listened on."""
+    """Raised when the service cannot listen on an address."""
 
     def __init__(self, host: str, port: int, error: OSError) -> None:
         self.host = host
         self.port = port
-        # A name that leads nowhere has an error of its own kind, whose numbers are none of the system's.
+        # An unknown name has an error of another kind, whose numbers are not those of the system.
         self.reason = "already in use" if error.errno == errno.EADDRINUSE else (error.strerror or str(error)).lower()
         super().__init__(f"port {port} on {host}: {self.reason}")
 
 
 def open_sockets(hosts: Sequence[str], port: int, *, shared: bool = False) -> list[socket.socket]:
-    """Bind a port at each address of some hosts. Nothing listens yet: connections would come in, and wait.
+    """Bind a port at each address of some hosts. The sockets do not listen yet: connections would have to wait.
 
-    `::` takes both families, unless all of IPv4 is named, too.
+    `::` is both families, unless all of IPv4 is named, too.
 
     Args:
         hosts: addresses or names.
-        port: 0 takes one that is free at all of them.
-        shared: let other processes bind it that pass this, too.
+        port: 0 for one that is free at all of them.
+        shared: let other processes share it.
 
     Raises:
-        PortRefused: one cannot be bound.
+        PortRefused: an address cannot be bound.
     """
     for _ in range(_TRIES):
         try:
@@ -45,7 +45,7 @@ def open_sockets(hosts: Sequence[str], port: int, *, shared: bool = False) -> li
 
 def _bind(hosts: Sequence[str], port: int, *, shared: bool) -> list[socket.socket]:
     addresses = _addresses(hosts, port)
-    # A socket on all addresses of a family covers the single ones, which could not be bound beside it.
+    # A socket on all addresses of a family needs no other one on a single address, which could not be bound anyway.
     everywhere = {family for family, address in addresses if address[0] == _ANYWHERE[family]}
     both = everywhere == {socket.AF_INET6}
     opened: list[socket.socket] = []
@@ -70,7 +70,7 @@ def _bind(hosts: Sequence[str], port: int, *, shared: bool) -> list[socket.socke
 
 
 def _addresses(hosts: Sequence[str], port: int) -> dict[tuple[socket.AddressFamily, Any], str]:
-    """Look the hosts up: each address once, since a second socket would take a part of its connections."""
+    """Resolve the hosts; each address once, since a second socket would get a share of its connections."""
     found: dict[tuple[socket.AddressFamily, Any], str] = {}
     for host in hosts:
         try:

@@ -1,4 +1,4 @@
-"""ServiceSpec: what is known of a service before its code is loaded. `SERVICES` is the table of them."""
+"""ServiceSpec: describes a service before its code is loaded. `SERVICES` is the table of all."""
 
 import pkgutil
 from typing import Any, Final, NamedTuple
@@ -8,19 +8,19 @@ from live_support.settings import Settings
 
 
 class ServiceSpec(NamedTuple):
-    """A service by name: nothing here imports its code, since a command should not load what it does not run."""
+    """Describes a service without importing it, so that a command loads only the code that it runs."""
 
     key: str
     """The command that runs it, and its name in the AsyncAPI document."""
     name: str
-    """For people: in the logs and on the docs pages."""
+    """Its name in the logs and on the docs pages."""
     factory: str
-    """Where the function is that builds its `Service` from settings, as `module:function`."""
+    """The function that builds its `Service` from settings, as `module:function`."""
     port_field: str
     """The field of `Settings` that holds its port."""
 
     def port(self, settings: Settings) -> int:
-        """Return the port that is set for it; 0 for any that is free."""
+        """Return its port in the settings; 0 for any free one."""
         return int(getattr(settings, self.port_field))
 
     @property

@@ -39,7 +39,7 @@ class ChatServerApi(Http):
     async def create_user(self, body: models.NewUser) -> models.RegisteredUserWithToken:
         """Register a user, with a token.
 
-        Register a user whose chat is opened by a secret token as well: what new clients should use.
+        Register a user whose `Join` also needs a secret token. New clients should use this.
         """
         return await self._request(
             "POST",

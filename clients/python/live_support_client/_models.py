@@ -227,7 +227,7 @@ class UserJoined(Struct, frozen=True, kw_only=True, tag_field="participant", tag
 
 
 class ChatExpired(Struct, frozen=True, kw_only=True, tag_field="type", tag="ChatExpired"):
-    """The chat is gone, or never was: both look the same. The connection closes with 4510."""
+    """The chat is expired or unknown: both look the same. The connection closes with 4510."""
 
     args: ChatExpiredArgs
 
@@ -251,7 +251,7 @@ class Error(Struct, frozen=True, kw_only=True, tag_field="type", tag="Error"):
 
 
 class Join(Struct, frozen=True, kw_only=True, tag_field="type", tag="Join"):
-    """The first frame of every chat connection: who is there, for the first time or again."""
+    """The first frame of every chat connection: the participant joins, for the first time or again."""
 
     args: UserJoin | SupportJoin
 
@@ -263,7 +263,7 @@ class Joined(Struct, frozen=True, kw_only=True, tag_field="type", tag="Joined"):
 
 
 class NewChatMessage(Struct, frozen=True, kw_only=True, tag_field="type", tag="ChatMessage"):
-    """A chat message as a participant writes it: the server stamps it, stores it and sends it to everybody."""
+    """A chat message as a participant sends it: the server stamps it, stores it and sends it to the whole chat."""
 
     args: NewUserMessage | NewSupportMessage
 

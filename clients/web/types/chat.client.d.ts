@@ -8,7 +8,7 @@ export type JoinArgs = UserJoin | SupportJoin;
 export type NewChatMessageArgs = NewUserMessage | NewSupportMessage;
 
 /**
- * The first frame of every chat connection: who is there, for the first time or again.
+ * The first frame of every chat connection: the participant joins, for the first time or again.
  */
 export interface Join {
   type: "Join";
@@ -59,7 +59,7 @@ export interface SupportJoin {
   supportId?: string;
 }
 /**
- * A chat message as a participant writes it: the server stamps it, stores it and sends it to everybody.
+ * A chat message as a participant sends it: the server stamps it, stores it and sends it to the whole chat.
  */
 export interface NewChatMessage {
   type: "ChatMessage";

@@ -91,7 +91,7 @@ export interface ChatHistoryArgs {
   messages: StoredMessage[];
 }
 /**
- * The chat is gone, or never was: both look the same. The connection closes with 4510.
+ * The chat is expired or unknown: both look the same. The connection closes with 4510.
  */
 export interface ChatExpired {
   type: "ChatExpired";
