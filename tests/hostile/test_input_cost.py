@@ -265,6 +265,7 @@ searched = st.lists(
 ).map(lambda parts: "".join(atom * count for atom, count in parts)[:64_000])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WAYS)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=searched)

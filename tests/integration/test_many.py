@@ -21,7 +21,10 @@ AGENTS = 50
 USERS = 200
 
 # Nobody returns while the test runs, however slow the machine.
-pytestmark = pytest.mark.given(claim_lease_seconds=6000 * UNIT, leave_grace_seconds=6000 * UNIT)
+pytestmark = [
+    pytest.mark.given(claim_lease_seconds=6000 * UNIT, leave_grace_seconds=6000 * UNIT),
+    pytest.mark.slow,
+]
 
 
 @pytest.fixture

@@ -446,6 +446,7 @@ def test_all_addresses_of_a_list_are_served(up: Callable[..., Up], workers: str)
     assert system.interrupt() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("host", ["::", "0.0.0.0,::"])
 def test_all_addresses_of_both_families_are_served(up: Callable[..., Up], host: str, workers: str) -> None:
@@ -494,7 +495,7 @@ def test_the_version_is_shown(tmp_path: Path) -> None:
 def test_the_settings_are_listed_whatever_is_set(tmp_path: Path) -> None:
     shown = live_support("settings", tmp_path, CHAT_TTL="wrong")
     assert shown.returncode == 0
-    assert "\nLIVE_SUPPORT_CHAT_TTL  (default: 120)\n    A chat expires " in shown.stdout
+    assert "\nLIVE_SUPPORT_CHAT_TTL  (default: 120)\n    Seconds from the last registration, " in shown.stdout
 
 
 @pytest.mark.parametrize(

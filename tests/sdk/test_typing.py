@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
 SDK = HERE.parent.parent / "clients" / "python"
 
@@ -17,6 +19,7 @@ def check(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_project_that_uses_the_sdk_is_well_typed(tmp_path: Path) -> None:
     code = (HERE / "typing" / "example.py").read_text("utf-8")
     checked = check(code, tmp_path)
