@@ -1,5 +1,6 @@
 """The documentation speaks of everything that a user can meet."""
 
+import ast
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,11 +12,13 @@ import pytest
 from live_support.cli.settings_table import generated
 from live_support.environment import PREFIX
 from live_support.settings import Settings
+from live_support.websocket.state import State
 from schemas.errors import CloseCode, ErrorCode
 from schemas.registry import MESSAGES
 from tests.contract.test_layers import MAY_IMPORT
 
 ROOT = Path(__file__).parent.parent.parent
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXT = "\n".join(page.read_text("utf-8") for page in PAGES)
 
@@ -106,12 +109,46 @@ def test_the_files_that_a_page_names_are_there(page: Path) -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda page: page.stem)
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+
+
+def test_no_two_decisions_have_one_number() -> None:
+    assert [int(page.stem[:4]) for page in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
 def test_a_decision_says_when_it_was_made_and_whether_it_stands(page: Path) -> None:
     number = int(page.stem[:4])
     assert re.match(
         rf"# {number}\. .+\n\n\*(Accepted|Rejected|Superseded), 20\d\d-\d\d-\d\d\.", page.read_text("utf-8")
     )
+
+
+def test_each_step_of_the_walks_is_a_function_of_its_file() -> None:
+    page = ROOT / "docs" / "architecture.md"
+    walks = page.read_text("utf-8").partition("\n## A message\n")[2].partition("\n## States\n")[0]
+    steps = re.findall(r"`([\w.]+)`\s+\(\[[\w.]+\]\(([^)]+)\)\)", walks)
+    assert len(steps) > 30
+    assert [step for step, target in steps if step not in functions(page.parent / target)] == []
+
+
+def functions(path: Path) -> set[str]:
+    """The functions of a module, and the methods of its classes with their class before them."""
+    found = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{each.name}" for each in node.body if isinstance(each, FUNCTIONS)}
+        elif isinstance(node, FUNCTIONS):
+            found.add(node.name)
+    return found
+
+
+def test_the_picture_of_a_connection_has_the_states_of_the_code() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8").partition("\nA **connection**:\n")[2]
+    picture = text.partition("```mermaid\n")[2].partition("```")[0]
+    assert set(re.findall(r"(?:^ +|--> )(\w+)(?= -->|:|$)", picture, re.MULTILINE)) - {"direction"} == {
+        state.name.lower() for state in State
+    }
 
 
 ARROW = re.compile(r"^ *(.+?) (?:--> |-- .* --> )(.+)$", re.MULTILINE)
