@@ -142,7 +142,7 @@ class ChatSession(Handler):
         self._tokens = ()
         peer.clear_deadline()
         support_id = snapshot.support_id if role.is_agent else None
-        writer = services.store.writer(self._chat_id, peer.id, role.participant, support_id or args.user_id)
+        writer = services.store.writer(self._chat_id, peer.id, support_id or args.user_id)
         self._membership = Membership(role, chat, writer, args.user_id, support_id)
         chat.learn(snapshot, user_id=args.user_id, queued_at_us=queued_at_us)
         try:

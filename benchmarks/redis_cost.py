@@ -49,7 +49,7 @@ async def message(store: ChatStore, number: int) -> None:
     """A chat message of the User, in a chat that has an agent; 99 others have been said on the same connection."""
     done: asyncio.Future[bytes | Exception] = asyncio.get_running_loop().create_future()
     if number % 100 == 0:
-        message.writer = store.writer(CHAT_ID, f"{number:016x}", "User", USER_ID)  # type: ignore[attr-defined]
+        message.writer = store.writer(CHAT_ID, f"{number:016x}", USER_ID)  # type: ignore[attr-defined]
     message.writer.append(CONTENT, done.set_result)  # type: ignore[attr-defined]
     if await done != b"stored":
         raise SystemExit(f"bench:redis: a message was refused: {done.result()!r}")

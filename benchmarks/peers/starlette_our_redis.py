@@ -28,7 +28,6 @@ from schemas.messages import (
     Join,
     Joined,
     NewChatMessage,
-    Participant,
     SupportJoin,
     SupportJoined,
     UserJoin,
@@ -85,8 +84,7 @@ async def chat(socket: WebSocket) -> None:
                 case Join(args):
                     joined, own_id = await join(chat_id, args)
                     outbox.put_nowait(joined)
-                    participant: Participant = "Support" if isinstance(args, SupportJoin) else "User"
-                    says = store.writer(chat_id, secrets.token_hex(8), participant, own_id)
+                    says = store.writer(chat_id, secrets.token_hex(8), own_id)
                 case NewChatMessage(args) if says:
                     says.append(args.content, _stored)
     except WebSocketDisconnect:

@@ -189,17 +189,16 @@ class ChatStore:
         """Close the oldest connections of a participant, of whom a connection too many has joined."""
         await self._replace(self.keys.chat(chat_id), connection_id, participant)
 
-    def writer(self, chat_id: str, connection_id: str, participant: Participant, own_id: str) -> Writer:
+    def writer(self, chat_id: str, connection_id: str, own_id: str) -> Writer:
         """Let a connection that has joined write messages.
 
         Args:
             chat_id: of the chat.
             connection_id: of the connection.
-            participant: as whom it has joined.
-            own_id: the participant's `userId` or `supportId`. Messages are refused once it is not the chat's any more.
+            own_id: the `userId` or `supportId` as whom it has joined. Messages are refused once the chat has another.
         """
         keys = self.keys.chat(chat_id)
-        begin = self._append.packed(2, keys, said_field(connection_id), participant, own_id)
+        begin = self._append.packed(2, keys, said_field(connection_id), own_id)
         return Writer(self._redis, keys.meta, begin)
 
     async def messages(self, chat_id: str, snapshot: Snapshot) -> AsyncGenerator[list[bytes], None]:

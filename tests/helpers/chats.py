@@ -110,7 +110,7 @@ class Chat(NamedTuple):
             done.set_exception(error) if error else done.set_result(None)
 
         own_id = self.user_id if sender == "User" else support_id
-        writer = self.store.writer(self.chat_id, connection or secrets.token_hex(8), sender, own_id)
+        writer = self.store.writer(self.chat_id, connection or secrets.token_hex(8), own_id)
         writer._number = number - 1
         writer.append(content, on_reply)
         await done

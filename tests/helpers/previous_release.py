@@ -10,6 +10,7 @@ from live_support.chats.store import ChatStore
 from live_support.redis.client import RedisClient, Script
 from live_support.settings import Settings
 from schemas.codec import encode
+from tests.helpers.chats import VIKA
 
 _FOLDER = Path(__file__).parent.parent / "redis" / "previous_release"
 
@@ -68,13 +69,13 @@ class PreviousQueue(JoinQueue):
 
 
 class _Append:
-    """Its `append.lua`, which is not told whose id a sender has."""
+    """Its `append.lua`, which is told what a sender is, not who."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
 
-    def packed(self, missing: int, keys: Sequence[str], field: str, sender: str, _own_id: str) -> bytes:
-        return self._script.packed(missing, keys, field, sender)
+    def packed(self, missing: int, keys: Sequence[str], field: str, own_id: str) -> bytes:
+        return self._script.packed(missing, keys, field, "Support" if own_id == VIKA else "User")
 
 
 class PreviousStore(ChatStore):

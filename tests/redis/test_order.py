@@ -65,7 +65,7 @@ class Sender:
     """One connection that says 1, 2, 3 ... without waiting, and what became of each."""
 
     def __init__(self, chat: Chat, connection: str = "u1") -> None:
-        self._writer = chat.store.writer(chat.chat_id, connection, "User", chat.user_id)
+        self._writer = chat.store.writer(chat.chat_id, connection, chat.user_id)
         self.outcomes: dict[int, Exception | None] = {}
         self._said = 0
 

@@ -408,7 +408,7 @@ async def test_messages_keep_their_order_when_redis_forgot_the_scripts(
         on_error(supervisor, connection, command, error)
         refusals.append(error)
         if len(refusals) == 1 and meanwhile == "a message comes":
-            store.writer(chat.chat_id, "u1", "User", chat.user_id).append("third", third.set_result)
+            store.writer(chat.chat_id, "u1", chat.user_id).append("third", third.set_result)
         elif len(refusals) == 1:
             connection.abort("a test")
 

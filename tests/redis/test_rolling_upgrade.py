@@ -195,3 +195,16 @@ async def test_a_chat_of_this_release_goes_on_in_the_previous_one(
     await new.say("four", sender="Support", connection="s1", number=2)
     assert [entry.kind for entry in await new.log()].count(b"ChatMessage") == 4
     assert await redis.hget(KEYS.chat(new.chat_id).meta, "state") == "active"
+
+
+@pytest.mark.given(waiting_ttl_seconds=5000)
+async def test_a_user_whom_the_previous_release_let_wait_has_the_time_of_one_who_waits(
+    store: ChatStore, previous_store: PreviousStore
+) -> None:
+    for opened_by in (store, previous_store):
+        chat = await Chat.open(opened_by, 1 if opened_by is store else 2)
+        await chat._replace(store=previous_store).join_user()
+        await chat._replace(store=store).say("hey")
+        remaining = await store.remaining_ms(chat.chat_id)
+        assert remaining is not None
+        assert remaining > 4_000_000

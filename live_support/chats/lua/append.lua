@@ -1,6 +1,6 @@
 -- Store a chat message and publish it: both, or neither.
--- ARGV  1 field of the connection in meta  2 sender: User or Support  3 the sender's userId or supportId
---       4 number of the message among those of its connection  5 content, as JSON
+-- ARGV  1 field of the connection in meta  2 the sender's own id: userId or supportId
+--       3 number of the message among those of its connection  4 content, as JSON
 -- REPLAY_WINDOW: messages of a connection whose numbers are kept.  MAX_MESSAGES, MAX_BYTES of a chat.
 -- CHAT_TTL_MS, WAITING_TTL_MS
 -- Returns 'stored' (also if it was already), 'late', 'gone', 'forbidden' (the sender is no longer this chat's User or
@@ -9,13 +9,12 @@
 -- behind it the numbers in the window below it that were not: "7", or "7 5 6". Those come too late: the messages of a
 -- connection are stored in their order, or not at all.
 
-local sender, number_text, content = ARGV[2], ARGV[4], ARGV[5]
+local own_id, number_text, content = ARGV[2], ARGV[3], ARGV[4]
 local meta = redis.call(
-  'HMGET', META, 'userId', 'joined', 'supportId', 'messages', 'bytes', 'micros', 'offset', ARGV[1], 'userMessages',
-  'state'
+  'HMGET', META, 'userId', 'state', 'supportId', 'messages', 'bytes', 'micros', 'offset', ARGV[1], 'userMessages'
 )
-local user, support = meta[1], meta[3]
-if not user or is_of_later_release(meta[10]) then return 'gone' end
+local user, state, support = meta[1], meta[2], meta[3]
+if not user or is_of_later_release(state) then return 'gone' end
 
 local number, last, left_out = tonumber(number_text), tonumber(meta[8] or 0), ''
 if not last then
@@ -29,7 +28,8 @@ end
 
 -- Who may write is decided here, in the same step as the write: a process may not have heard yet that the chat has
 -- another Support.
-if ARGV[3] ~= (sender == 'User' and user or support) then return 'forbidden' end
+local sender = own_id == user and 'User' or own_id == support and 'Support'
+if not sender then return 'forbidden' end
 
 -- The args of a ChatMessage, as the struct StoredMessage is encoded.
 local micros = math.max(now_us(), (meta[6] or 0) + 1)
@@ -55,5 +55,7 @@ redis.call(
   'userMessages', (meta[9] or 0) + (sender == 'User' and 1 or 0)
 )
 write_entry(offset, 'ChatMessage', body)
-renew(state_of(meta[2], support) == 'waiting' and WAITING_TTL_MS or CHAT_TTL_MS)
+-- Where an earlier release has let the User join, the state does not say so.
+local waiting = not support and (state == 'waiting' or redis.call('HEXISTS', META, 'joined') == 1)
+renew(waiting and WAITING_TTL_MS or CHAT_TTL_MS)
 return 'stored'

@@ -3,18 +3,12 @@
 
 local META, LOG, CONNECTIONS, LIVE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
--- The state of a chat.
---
 -- A chat is open until the User's first Join, then waiting, and active as soon as a Support has joined. The field
--- `state` of META says so. Earlier releases write only what follows from a join, which decides for as long as they run.
-local function state_of(joined, support)
-  if support then return 'active' end
-  return joined and 'waiting' or 'open'
-end
+-- `state` of META says so. Earlier releases write only `joined` and `supportId`, so these decide.
 
 -- Whether the stored state is one of a later release. Such a chat is over for this release.
 local function is_of_later_release(state)
-  return state and state ~= 'open' and state ~= 'waiting' and state ~= 'active'
+  return state and state ~= 'active' and state ~= 'waiting' and state ~= 'open'
 end
 
 -- Write the log's next entry and publish it as a hint, in one step: what is published is stored.

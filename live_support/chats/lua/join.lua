@@ -86,7 +86,7 @@ end
 
 redis.call('ZADD', CONNECTIONS, 'NX', whole(now_us()), this)
 
-local state = state_of(joined ~= '', support ~= '')
+local state = support ~= '' and 'active' or joined ~= '' and 'waiting' or 'open'
 if state ~= meta[12] then redis.call('HSET', META, 'state', state) end
 local ttl = state == 'waiting' and WAITING_TTL_MS or CHAT_TTL_MS
 renew(ttl)

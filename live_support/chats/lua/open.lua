@@ -3,7 +3,5 @@
 -- ARGV  1 userId  2 username  3 token hash, or ''  4 chat TTL in ms
 
 if redis.call('HEXISTS', META, 'userId') == 1 then return end
-redis.call(
-  'HSET', META, 'userId', ARGV[1], 'username', ARGV[2], 'tokenHash', ARGV[3], 'offset', 0, 'state', state_of()
-)
+redis.call('HSET', META, 'userId', ARGV[1], 'username', ARGV[2], 'tokenHash', ARGV[3], 'offset', 0, 'state', 'open')
 renew(ARGV[4])
