@@ -1,4 +1,4 @@
-"""The WebSocket `/chat/{chatId}`: I/O only. What a frame may do is decided by `api.session`."""
+"""The WebSocket `/chat/{chatId}`: I/O only. `api.session` decides what a frame may do."""
 
 import re
 from typing import Any

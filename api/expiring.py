@@ -1,4 +1,4 @@
-"""Expiring: the end of a chat, as this process sees it come."""
+"""Expiring: notices the end of a chat in this process."""
 
 import asyncio
 from abc import abstractmethod
@@ -10,13 +10,13 @@ from schemas.errors import Unavailable
 
 _RETRY_SECONDS = 1.0
 _LATE_SECONDS = 0.003
-"""A key whose time is up is surely gone then. The wheel may look 2 ms too early."""
-# How far apart a connection and its chat may end for `ChatExpired` to go first. A busy process is late by some of it.
+"""Added to deadlines, so that an expired key is surely gone. The wheel may be 2 ms early."""
+# If an idle connection and its chat end within this time, `ChatExpired` is sent first. A busy process may be late.
 _EXPIRY_MARGIN_MS = 1000
 
 
 class Expiring(Timed):
-    """A chat with its clock. Redis decides whether it has expired: other processes may have renewed it."""
+    """A chat with its expiry. Redis decides whether it has expired: other processes may have renewed it."""
 
     __slots__ = ("_deadline", "_ended", "_loop", "_store", "_tasks", "_wheel", "chat_id")
 
@@ -32,17 +32,17 @@ class Expiring(Timed):
 
     @abstractmethod
     def _expire(self) -> None:
-        """Tell everybody that the chat is gone."""
+        """Tell all connections that the chat is gone."""
 
     def renew(self, ttl_ms: int) -> None:
-        """Set when the chat expires unless something happens in it."""
+        """Set when the chat expires unless it is renewed again."""
         if self._ended:
-            return  # the last one left while Redis was asked
+            return  # the last connection left while Redis was asked
         self._deadline = self._loop.time() + ttl_ms / 1000
         self._wheel.schedule(self, self._deadline + _LATE_SECONDS)
 
     def on_deadline(self, now: float) -> float:
-        """See whether the chat has expired, if that may be; return when it may be next."""
+        """Check whether the chat has expired if its time is over; return the next deadline."""
         if self._deadline > now:
             return self._deadline + _LATE_SECONDS
         self._tasks.spawn(self._check())
@@ -61,9 +61,9 @@ class Expiring(Timed):
             self.renew(remaining_ms)
 
     async def idle_grace(self) -> float:
-        """Say how long an idle connection is to wait because the chat is about to expire, in seconds.
+        """Return how many seconds an idle connection must wait because the chat is about to expire.
 
-        Where both fall together `ChatExpired` goes first (PROTOCOL section 3).
+        If both happen at about the same time, `ChatExpired` is sent first (PROTOCOL section 3).
         """
         try:
             remaining_ms = await self._store.remaining_ms(self.chat_id)
@@ -75,6 +75,6 @@ class Expiring(Timed):
         return remaining_ms / 1000 + 0.05 if remaining_ms < _EXPIRY_MARGIN_MS else 0
 
     def end(self) -> None:
-        """Stop the clock: the last connection is gone."""
+        """Cancel the deadline: the last connection is gone."""
         self._ended = True
         self._wheel.cancel(self)

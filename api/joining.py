@@ -1,4 +1,4 @@
-"""Joining: how a connection comes into a chat, and what it is told there (the table of PROTOCOL section 3)."""
+"""Joining: lets a connection into a chat, and answers its `Join` (the table of PROTOCOL section 3)."""
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -21,11 +21,11 @@ from schemas.wire import Wire
 
 
 class Admission(NamedTuple):
-    """What a join has found out."""
+    """The result of a join."""
 
     snapshot: Snapshot
     queued_at_us: int | None
-    """Since when the user waits, if so."""
+    """Since when the user has waited; None if the user is not waiting."""
 
 
 class Joining:
@@ -34,20 +34,20 @@ class Joining:
     Args:
         chat_id: of the chat.
         services: shared by all sessions.
-        peer: the connection.
-        wire: the version of the protocol that it speaks.
+        connection: the one that joins.
+        wire: its version of the protocol.
         args: of its `Join`.
-        agent: whom it shows to be, if that is a Support's.
+        agent: the bearer of its token, if it joins as Support.
 
     Raises:
-        InvalidContent: the name of a Support is none.
+        InvalidContent: the name of a Support is not valid.
     """
 
     def __init__(
         self,
         chat_id: str,
         services: Services,
-        peer: Outgoing,
+        connection: Outgoing,
         *,
         wire: Wire,
         args: UserJoin | SupportJoin,
@@ -55,39 +55,40 @@ class Joining:
     ) -> None:
         self._chat_id = chat_id
         self._services = services
-        self._peer = peer
+        self._connection = connection
         self._wire = wire
         self._args = args
         self._agent = agent
-        self._attempt = _attempt(args, peer.id, agent)
+        self._attempt = _attempt(args, connection.id, agent)
 
-    # Getting in.
+    # Admission.
 
     async def admit(self, chat: LiveChat) -> Admission:
-        """Join the chat, or leave everything as if it had not been tried.
+        """Join the chat, or undo everything.
 
         Args:
-            chat: which the connection has entered, so that it hears what happens from now on.
+            chat: the connection must have entered it, so that it gets all later entries.
 
         Raises:
-            ChatError: it was refused, or Redis gave no definite answer.
+            ChatError: the join was refused, or Redis gave no definite answer.
             ChatGone: the chat is unknown or expired.
         """
         chat_id, attempt, services = self._chat_id, self._attempt, self._services
         asked = False
         try:
-            # Listening first and reading afterwards, so that nothing falls between the two.
+            # Subscribe first and read afterwards, so that nothing falls between the two.
             await services.chats.listening(chat)
             async with self._held():
                 asked = True
                 snapshot = await services.store.join(chat_id, attempt)
             queued_at_us = await self._bring_queue_in_step(snapshot)
-            if snapshot.full:  # only now, because a join that fails replaces nobody
+            if snapshot.full:  # only now, so that a failed join replaces no connection
                 await services.store.make_room(chat_id, attempt.participant, attempt.connection_id)
         except BaseException as error:
             decided = isinstance(error, ChatError | ChatGone) and not isinstance(error, Unavailable)
             if asked and not decided:
-                # It may be on the chat's list all the same: it would replace another, or keep its Support out.
+                # The outcome is unknown: the connection may be on the chat's list, where it would replace another one
+                # or keep the Support out.
                 services.chats.withdraw(chat_id, attempt.participant, attempt.connection_id)
             if isinstance(error, Unavailable):
                 error.close = CloseCode.TRY_AGAIN_LATER
@@ -98,7 +99,7 @@ class Joining:
 
     @asynccontextmanager
     async def _held(self) -> AsyncIterator[None]:
-        """Keep other agents from the user while an agent with a token joins for the first time.
+        """Hold a claim on the user while an agent with a token joins for the first time.
 
         Raises:
             AlreadyClaimed: another agent's claim holds the user.
@@ -107,20 +108,20 @@ class Joining:
         if agent is ANYBODY or args.support_id is not None:
             yield
             return
-        claimant = Claimant(agent.id, self._peer.id)
+        claimant = Claimant(agent.id, self._connection.id)
         held = await queue.claim_for_join(args.user_id, claimant, chat_id=self._chat_id)
         try:
             yield
         except (ChatError, ChatGone):
             if held:
-                with suppress(Unavailable):  # then the lease runs out
+                with suppress(Unavailable):  # then the lease ends it
                     await queue.release_for_join(args.user_id, claimant)
             raise
 
     async def _bring_queue_in_step(self, snapshot: Snapshot) -> int | None:
-        """Let the user wait or be served, as the chat says; return since when (µs) the user waits.
+        """Bring the user's state in the queue in step with the chat; return since when (µs) the user has waited.
 
-        It is done on every join: this heals a crash between the chat's step and the queue's.
+        This is done on every join, so it repairs a crash between the chat's step and the queue's.
         """
         user_id, chat_id, queue = self._args.user_id, self._chat_id, self._services.queue
         if snapshot.waiting:
@@ -132,10 +133,10 @@ class Joining:
     # The answer.
 
     async def answer(self, snapshot: Snapshot) -> bool:
-        """Tell the connection what the chat was when it joined.
+        """Send the connection the state of the chat at the join.
 
         Returns:
-            Whether it was told all: not if it takes nothing or has gone.
+            Whether all was sent: not if the client does not read or has disconnected.
 
         Raises:
             ChatGone: the chat has expired meanwhile.
@@ -143,33 +144,33 @@ class Joining:
         """
         joined = [self._wire.joined(args) for args in _present(self._args, snapshot)]
         for frame in joined:
-            self._peer.send(frame)
+            self._connection.send(frame)
         if not snapshot.messages and joined:
             return True
         if snapshot.entries is None:
             return await self._send_long_history(snapshot)
         bodies = [entry.body for entry in snapshot.entries if entry.kind == CHAT_MESSAGE]
-        self._peer.send(self._wire.history(bodies))
+        self._connection.send(self._wire.history(bodies))
         return True
 
     async def _send_long_history(self, snapshot: Snapshot) -> bool:
-        """Send a history as the peer takes it: nothing is read for one that takes nothing, or has gone."""
+        """Send a history piece by piece as the client reads it; the rest is not read from Redis if it stops."""
         history, first = self._wire.history, True
         try:
             async with aclosing(self._services.store.messages(self._chat_id, snapshot)) as pieces:
                 async for bodies in pieces:
                     if bodies:
-                        if not await self._peer.send_part(history(bodies, first=first, last=False)):
+                        if not await self._connection.send_part(history(bodies, first=first, last=False)):
                             return False
                         first = False
         except ChatGone:
             if not first:
-                await self._peer.send_part(history([], first=False), last=True)
+                await self._connection.send_part(history([], first=False), last=True)
             raise
         except Unavailable as error:
             error.close = CloseCode.TRY_AGAIN_LATER
             raise
-        return await self._peer.send_part(history([], first=first), last=True)
+        return await self._connection.send_part(history([], first=first), last=True)
 
 
 def _attempt(args: UserJoin | SupportJoin, connection_id: str, agent: Agent) -> JoinAttempt:
@@ -182,7 +183,7 @@ def _attempt(args: UserJoin | SupportJoin, connection_id: str, agent: Agent) -> 
             token=args.token,
             joined=encode(UserJoined(user_id=args.user_id)),
         )
-    # On a re-join the name is only carried: the stored one counts.
+    # On a re-join the stored name counts.
     name = "" if args.support_id else _name_of(agent) or _cleaned(args.support_user_name)
     joined = SupportJoined(
         user_id=args.user_id,

@@ -1,8 +1,8 @@
-"""LiveChat: a chat as long as this process has connections in it. Fans out, fills gaps, and notices the end.
+"""LiveChat: a chat that has connections in this process. Delivers entries, fills gaps, and notices the expiry.
 
-Every session has a cursor, the offset of the last entry that it got. A publication with the next offset is sent
-on; with any later one it reveals a gap, and the log is read. So it does not matter whether publications are
-lost, doubled, or overtaken by the snapshot of a join.
+Every session has a cursor, the offset of the last entry that it was sent. A publication with the next offset is sent
+on; a later one reveals a gap, and the log is read. So publications may be lost, doubled, or overtaken by the snapshot
+of a join.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import structlog
 from api.expiring import Expiring
 from live_support.chats.join_queue import JoinQueue, Presence
 from live_support.chats.store import ChatStore, Snapshot
-from live_support.logs import short
+from live_support.logs import fingerprint
 from live_support.tasks import Tasks
 from live_support.timing_wheel import TimingWheel
 from schemas.entry import JOINED, REPLACED, Entry
@@ -28,14 +28,14 @@ _decode_joined = msgspec.json.Decoder(UserJoined | SupportJoined).decode
 
 
 class Member(Protocol):
-    """A joined session, as its chat sees it."""
+    """A session in a chat, as the chat sees it."""
 
     cursor: int | None
     """None until the session has joined."""
 
     @property
     def connection_id(self) -> str:
-        """Names the connection in the log."""
+        """Name of the connection in the log."""
 
     @property
     def send(self) -> Callable[[bytes], None]:
@@ -43,7 +43,7 @@ class Member(Protocol):
 
     @property
     def wire(self) -> Wire:
-        """Encodes what it is sent."""
+        """Encodes messages to it."""
 
     def close(self, code: CloseCode) -> None:
         """Close after the queued frames."""
@@ -69,34 +69,34 @@ class LiveChat(Expiring):
         self.user_id = ""
         self.support_id: str | None = None
         self.queued_at_us: int | None = None
-        """Since when the user waits, while this process knows it."""
+        """Since when the user has waited, if this process knows it."""
         self.members: set[Member] = set()
         self._queue = queue
         self._gone = False
         self._latest = 0
         self.repairing = False
-        """Whether the log is being read, because something is missing here."""
+        """Whether the log is being read to fill a gap."""
         self._dirty = False
 
     # Joining.
 
     def learn(self, snapshot: Snapshot, *, user_id: str, queued_at_us: int | None) -> None:
-        """Note what a session that joins has found out about the chat."""
+        """Note the state of the chat at a session's join."""
         self.user_id = user_id
-        # The snapshot may be older than what the log has told since.
+        # The snapshot may be older than entries that were delivered since.
         self.support_id = snapshot.support_id or self.support_id
         self.queued_at_us = queued_at_us if self.support_id is None else None
         self.renew(snapshot.ttl_ms)
 
     def follow(self, member: Member, offset: int) -> None:
-        """Let a session that has been told the log up to an offset hear what comes behind it."""
+        """Deliver the entries after an offset to a session that has been sent those before."""
         member.cursor = offset
         if self._latest > offset:
             self.missed()
 
     @property
     def presence(self) -> Presence | None:
-        """What the queue is told of this chat: None until it waits or has an agent, and when it is gone."""
+        """The user's presence for the queue: None until the user waits or has an agent, and when the chat is gone."""
         if self._gone or (self.queued_at_us is None and self.support_id is None):
             return None
         return Presence(self.user_id, self.chat_id, self.queued_at_us)
@@ -104,18 +104,18 @@ class LiveChat(Expiring):
     # Delivery.
 
     def publication(self, payload: bytes) -> None:
-        """Take a hint of the hub's: an entry of the log."""
+        """Deliver a published entry of the log."""
         self._deliver(Entry.parse(payload))
 
     def missed(self) -> None:
-        """Read the log: publications may have been lost."""
+        """Read the log, since publications may have been lost."""
         self._dirty = True
         if not self.repairing:
             self.repairing = True
             self._tasks.spawn(self._repair())
 
     def _deliver(self, entry: Entry) -> None:
-        """Send an entry to whoever is at it; one that is no message, or of an unknown kind, only moves the cursors."""
+        """Send an entry to each session whose next one it is. One without a message only moves the cursors."""
         offset = entry.offset
         if offset > self._latest:
             self._latest = offset
@@ -140,7 +140,7 @@ class LiveChat(Expiring):
         if isinstance(joined, SupportJoined):
             self.support_id = joined.support_id
             self.queued_at_us = None
-            # With an agent the chat's time may be shorter than it was while waiting.
+            # With an agent the time to live may be shorter than it was while waiting.
             self._tasks.spawn(self._check())
 
     async def _repair(self) -> None:
@@ -149,28 +149,28 @@ class LiveChat(Expiring):
                 self._dirty = False
                 cursors = [member.cursor for member in self.members if member.cursor is not None]
                 if cursors:
-                    # A piece at a time, so that whoever takes what it gets is no slow consumer of much at once.
+                    # One piece at a time, so that a large gap does not overflow the outbox of a client that reads.
                     entries = await self._store.entries_after(self.chat_id, min(cursors))
                     for entry in entries:
                         self._deliver(entry)
                     self._dirty |= bool(entries)
         except Unavailable:
             # `check_offset` finds the gap again when Redis is back.
-            log.warning("repair_failed", chat=short(self.chat_id))
+            log.warning("repair_failed", chat=fingerprint(self.chat_id))
         finally:
             self.repairing = False
 
     @property
     def furthest(self) -> int:
-        """The highest cursor here."""
+        """The highest cursor of this process."""
         return max([member.cursor or 0 for member in self.members], default=0)
 
     def check_offset(self, offset: int | None, *, furthest: int) -> None:
         """Compare the chat in Redis with what was delivered here.
 
         Args:
-            offset: of the log's last entry; None when the chat is gone.
-            furthest: as it was before the offset was read, for entries may have come in since.
+            offset: of the log's last entry; None if the chat is gone.
+            furthest: read before the offset, since entries may have arrived meanwhile.
         """
         cursors = [member.cursor for member in self.members if member.cursor is not None]
         if not cursors:
@@ -178,8 +178,8 @@ class LiveChat(Expiring):
         if offset is None:
             self._expire()
         elif offset < furthest:
-            # Redis has lost entries that were delivered. A new join shows what is left.
-            log.error("log_lost_entries", chat=short(self.chat_id))
+            # Redis has lost delivered entries. A new join shows the remaining ones.
+            log.error("log_lost_entries", chat=fingerprint(self.chat_id))
             for member in tuple(self.members):
                 member.close(CloseCode.SERVICE_RESTART)
         elif offset > min(cursors):
@@ -200,5 +200,5 @@ class LiveChat(Expiring):
         try:
             await self._queue.forget(self.user_id)
         except Unavailable:
-            # Nobody touches the user any more, so the sweeper does it.
-            log.warning("forget_failed", chat=short(self.chat_id))
+            # No process touches the user any more, so the sweeper does it.
+            log.warning("forget_failed", chat=fingerprint(self.chat_id))

@@ -1,4 +1,4 @@
-"""LiveChats: all chats that have connections in this process, and the rounds that keep Redis and them in step."""
+"""LiveChats: all chats that have connections in this process, and the rounds that keep them in step with Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,11 +21,11 @@ log = structlog.get_logger()
 
 _OFFSETS_SECONDS = 2.0
 _OFFSETS_AT_ONCE = 500
-# Between parts of a round: 1000 chats a second are compared, so a round over 10 000 takes 12 s. It is the second look:
-# whatever a lost connection has cost is repaired as soon as there is a new one.
+# Between parts of a round: 1000 chats a second are compared, so a round over 10 000 takes 12 s. It is only a fallback:
+# after a lost connection to Redis all gaps are filled as soon as there is a new one.
 _OFFSETS_PAUSE_SECONDS = 0.5
 _TICK_SECONDS = 0.05
-"""How exactly chats are told of their end."""
+"""Resolution of the chats' deadlines."""
 _LEAVE_SECONDS = 1.0
 _WITHDRAW_SECONDS = 0.05
 _CATCH_UP_POLL_SECONDS = 0.01
@@ -45,7 +45,7 @@ class LiveChats:
         self._leaving = Tasks()
 
     def enter(self, chat_id: str, member: Member) -> LiveChat:
-        """Put a session into its chat, where it stays until `leave`."""
+        """Add a session to its chat, where it stays until `leave`."""
         chat = self._chats.get(chat_id)
         if chat is None:
             chat = self._chats[chat_id] = LiveChat(chat_id, self._store, self._queue, self._tasks, self._wheel)
@@ -54,7 +54,7 @@ class LiveChats:
         return chat
 
     async def listening(self, chat: LiveChat) -> None:
-        """Wait until no publication of the chat can be missed any more.
+        """Wait until all further publications of the chat arrive.
 
         Raises:
             Unavailable: Redis did not confirm the subscription in time.
@@ -62,12 +62,12 @@ class LiveChats:
         await self._hub.confirmed(self._store.keys.chat(chat.chat_id).live)
 
     def leave(self, chat: LiveChat, member: Member, participant: Participant | None) -> None:
-        """Take a session out of its chat.
+        """Remove a session from its chat.
 
         Args:
-            chat: as `enter` gave it.
+            chat: returned by `enter`.
             member: the session.
-            participant: as whom it had joined, if it had.
+            participant: the one that it had joined as; None if it had not joined.
         """
         chat.members.discard(member)
         if not chat.members:
@@ -83,13 +83,14 @@ class LiveChats:
             if not chat.members and (presence := chat.presence):
                 await self._touch_last(chat.chat_id, presence)
         except Unavailable:
-            # Nobody touches the user any more, so the grace runs from the last round.
+            # The user is not touched any more, so the grace counts from the last round.
             log.warning("leave_failed")
 
     async def _touch_last(self, chat_id: str, presence: Presence) -> None:
-        """Let the grace run from now on, but not past the end of the chat, unless somebody is there on another process.
+        """Let the grace end with the chat at the latest, unless another process has connections in it.
 
-        In this order: whoever comes while it is being asked either renews the chat in time, or touches the user later.
+        The order of the reads matters: a connection that joins meanwhile either renews the chat before, or touches the
+        user afterwards.
         """
         known_until = await self._queue.present_until(presence.user_id)
         others = await self._store.connections(chat_id)
@@ -99,17 +100,17 @@ class LiveChats:
             grace_ms = grace_ms if others else min(remaining_ms, grace_ms)
             await self._queue.touch_last(presence, grace_ms=grace_ms, known_until=known_until)
 
-    def patience(self, chat: LiveChat, idle_seconds: float) -> float:
-        """Say for how many seconds more a User may be idle who waits: their connection is as patient as the queue.
+    def waiting_grace(self, chat: LiveChat, idle_seconds: float) -> float:
+        """Return how many seconds longer a waiting User may be idle: as long as the user may wait in the queue.
 
-        Not all at once: when an agent has joined, the connection is as any other.
+        It is given in steps, since the connection is like any other once an agent has joined.
         """
         if chat.queued_at_us is None:
             return 0
         return max(0, min(self._settings.waiting_ttl_ms / 1000 - idle_seconds, self._settings.idle_seconds))
 
     def withdraw(self, chat_id: str, participant: Participant, connection_id: str) -> None:
-        """Take a connection off a chat's list whose join may have happened, or happen yet, though it has failed."""
+        """Undo a join whose outcome is unknown."""
         self._leaving.spawn(self._withdraw(chat_id, participant, connection_id))
 
     async def _withdraw(self, chat_id: str, participant: Participant, connection_id: str) -> None:
@@ -117,29 +118,29 @@ class LiveChats:
         chat_ends = loop.time() + self._settings.chat_ttl_seconds
         while (remaining := chat_ends - loop.time()) > 0:
             try:
-                # With patience it is in front of whoever comes again as soon as Redis is back.
+                # With a long timeout it runs before any later join as soon as Redis is back.
                 await self._store.leave(chat_id, participant, connection_id, timeout_seconds=remaining)
                 return
-            except Unavailable:  # at once, so Redis takes no writes
+            except Unavailable:  # at once: Redis accepts no writes
                 await asyncio.sleep(_WITHDRAW_SECONDS)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep the rounds going."""
+        """Run the rounds."""
         grace_seconds = self._settings.leave_grace_seconds
         self._tasks.spawn(every(grace_seconds / 3, self._touch))
         self._tasks.spawn(every(_OFFSETS_SECONDS, lambda: self._check_offsets(_OFFSETS_PAUSE_SECONDS)))
         try:
             yield
         finally:
-            # So that the grace of whoever was here begins now, and not with the last round.
+            # So that the grace of the users here begins now, and not with the last round.
             await self._leaving.finish(_LEAVE_SECONDS)
             await self._leaving.close()
             await self._tasks.close()
             self._wheel.close()
 
     async def catch_up(self) -> None:
-        """Deliver everything that the logs hold by now.
+        """Deliver all entries that the logs hold by now.
 
         Raises:
             Unavailable: Redis gives no definite answer.
@@ -149,7 +150,7 @@ class LiveChats:
             await asyncio.sleep(_CATCH_UP_POLL_SECONDS)
 
     async def _touch(self) -> None:
-        # Asked for only when its batch goes: a chat that ends meanwhile has left the queue, and must not come back.
+        # Read only when its batch is sent: a chat that expires meanwhile has left the queue, and must not come back.
         chats = tuple(self._chats.values())
         await self._queue.touch(presence for chat in chats if (presence := chat.presence))
 

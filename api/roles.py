@@ -1,4 +1,4 @@
-"""Roles: what each participant of a chat may send, and which ids its messages must have (PROTOCOL sections 3 and 6)."""
+"""Roles: what each participant of a chat may send, and with which ids (PROTOCOL sections 3 and 6)."""
 
 from typing import Any, Final
 
@@ -13,12 +13,12 @@ class Role(Struct, frozen=True, kw_only=True):
 
     participant: Participant
     may_send: frozenset[type[Message]]
-    """Once it has joined."""
+    """The messages that it may send once it has joined."""
     message_args: type[Any]
-    """The args of its `ChatMessage`s: those of the other role are forged."""
+    """The args of its `ChatMessage`s; those of the other role are refused."""
     is_agent: bool
-    """Whether it joins with an agent's token, where the server asks for one, and under a `supportId` of its own, which
-    its messages must have. In another's messages the `supportId` may be left out, or be the chat's."""
+    """Whether it joins with an agent's token, where the server requires one, and has a `supportId`, which its messages
+    must have. In messages of another role the `supportId` may be left out, or be the chat's."""
     waits: bool
     """Whether it may be in the queue."""
 
@@ -32,4 +32,4 @@ USER: Final = _role("User", message_args=NewUserMessage, is_agent=False, waits=T
 SUPPORT: Final = _role("Support", message_args=NewSupportMessage, is_agent=True, waits=False)
 
 BY_JOIN: Final[dict[type[UserJoin] | type[SupportJoin], Role]] = {UserJoin: USER, SupportJoin: SUPPORT}
-"""Which role the args of a `Join` ask for."""
+"""The role of each kind of args of a `Join`."""

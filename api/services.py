@@ -1,4 +1,4 @@
-"""What sessions work with: the state that a process shares among them, and the connection that each of them has."""
+"""What sessions use: the objects that all of them share, and the interface of a session's own connection."""
 
 from typing import NamedTuple, Protocol
 
@@ -10,7 +10,7 @@ from schemas.errors import CloseCode
 
 
 class Services(NamedTuple):
-    """What all sessions of a process share."""
+    """The objects that all sessions of a process share."""
 
     store: ChatStore
     queue: JoinQueue
@@ -27,16 +27,16 @@ class Outgoing(Protocol):
         """Queue a frame."""
 
     async def send_part(self, part: bytes, *, last: bool = False) -> bool:
-        """Send a part of a message when the peer has taken the former ones; say whether it still takes any."""
+        """Send a part of a message when the client has read the former ones; return whether more may be sent."""
 
     def close(self, code: CloseCode) -> None:
         """Close after the queued frames."""
 
     def clear_deadline(self) -> None:
-        """Call off the deadline of the join."""
+        """Cancel the deadline of the join."""
 
     def request_started(self) -> None:
-        """Count a frame whose answer comes later; with too many of them in flight, later frames wait."""
+        """Count a frame as in flight: its answer comes later. With too many in flight, later frames wait."""
 
     def request_finished(self, error: Exception | None) -> None:
-        """End what `request_started` began; an error is told to the client."""
+        """Count a frame as answered; an error is sent to the client."""

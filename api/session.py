@@ -26,33 +26,33 @@ from schemas.wire import Wire
 
 
 class Membership(NamedTuple):
-    """What a connection is in its chat, once it has joined."""
+    """A connection's role, chat and ids, once it has joined."""
 
     role: Role
     chat: LiveChat
     writer: Writer
     user_id: str
     support_id: str | None
-    """A Support's own."""
+    """Of a Support; None for a User."""
 
 
 class ChatSession(Handler):
-    """What a connection may do in a chat, and what it is told.
+    """Checks and handles the messages of one connection in a chat.
 
     Args:
-        chat_id: of the address that was connected to.
-        peer: the connection.
+        chat_id: from the address of the WebSocket.
+        connection: the session's own.
         services: shared by all sessions of the process.
-        wire: the version of the protocol that the connection speaks.
-        tokens: what the handshake shows; looked at when a Support joins.
+        wire: the connection's version of the protocol.
+        tokens: of the handshake; checked when a Support joins.
     """
 
     __slots__ = (
         "_cancel_expiry",
         "_chat",
         "_chat_id",
+        "_connection",
         "_membership",
-        "_peer",
         "_services",
         "_tokens",
         "cursor",
@@ -60,29 +60,31 @@ class ChatSession(Handler):
         "wire",
     )
 
-    def __init__(self, chat_id: str, peer: Outgoing, services: Services, *, wire: Wire, tokens: Sequence[str]) -> None:
+    def __init__(
+        self, chat_id: str, connection: Outgoing, services: Services, *, wire: Wire, tokens: Sequence[str]
+    ) -> None:
         self._chat_id = chat_id
-        self._peer = peer
+        self._connection = connection
         self._services = services
         self._tokens = tokens
         self._cancel_expiry: Callable[[], None] = _nothing
         self._chat: LiveChat | None = None
         self._membership: Membership | None = None
         self.wire = wire
-        """Encodes what the connection is sent."""
-        self.send = peer.send
-        """Passes on a frame of the chat."""
+        """Encodes messages to the client."""
+        self.send = connection.send
+        """Sends a frame."""
         self.cursor: int | None = None
-        """The last entry of the chat's log that was sent here; None before the join."""
+        """The offset of the last entry of the chat's log that was sent; None before the join."""
 
     @property
     def connection_id(self) -> str:
-        """Names the connection in the chat's log."""
-        return self._peer.id
+        """Name of the connection in the chat's log."""
+        return self._connection.id
 
     def close(self, code: CloseCode) -> None:
         """Close the connection."""
-        self._peer.close(code)
+        self._connection.close(code)
 
     def frame_received(self, frame: bytes) -> Pending:
         message, membership = self.wire.decode(frame), self._membership
@@ -99,12 +101,12 @@ class ChatSession(Handler):
         return self.wire.error(error)
 
     async def idle_grace(self, idle_seconds: float) -> float:
-        """Say for how many seconds more a connection may be idle: in the queue, or until the chat ends at once."""
+        """Return how many seconds longer the connection may be idle: in the queue, or if the chat expires soon."""
         if self._chat is None:
             return 0
         waits = self._membership is not None and self._membership.role.waits
-        patience = waits and self._services.chats.patience(self._chat, idle_seconds)
-        return patience or await self._chat.idle_grace()
+        waiting_grace = waits and self._services.chats.waiting_grace(self._chat, idle_seconds)
+        return waiting_grace or await self._chat.idle_grace()
 
     def connection_lost(self) -> None:
         self._cancel_expiry()
@@ -117,18 +119,18 @@ class ChatSession(Handler):
             self._chat = None
 
     def _expired(self) -> None:
-        self._peer.send(self.wire.expired(self._chat_id))
-        self._peer.close(CloseCode.CHAT_GONE)
+        self._connection.send(self.wire.expired(self._chat_id))
+        self._connection.close(CloseCode.CHAT_GONE)
 
     async def _join(self, message: Join) -> None:
-        args, peer, services = message.args, self._peer, self._services
+        args, connection, services = message.args, self._connection, self._services
         role = BY_JOIN[type(args)]
         try:
             agent = services.auth.agent_of(self._tokens) if role.is_agent else ANYBODY
         except NotAuthenticated:
-            peer.close(CloseCode.NOT_AUTHENTICATED)
+            connection.close(CloseCode.NOT_AUTHENTICATED)
             return
-        joining = Joining(self._chat_id, services, peer, wire=self.wire, args=args, agent=agent)
+        joining = Joining(self._chat_id, services, connection, wire=self.wire, args=args, agent=agent)
         chat = self._chat = services.chats.enter(self._chat_id, self)
         try:
             snapshot, queued_at_us = await joining.admit(chat)
@@ -138,11 +140,11 @@ class ChatSession(Handler):
                 raise
             self._expired()
             return
-        self._cancel_expiry = close_at_expiry(agent, peer.close)
+        self._cancel_expiry = close_at_expiry(agent, connection.close)
         self._tokens = ()
-        peer.clear_deadline()
+        connection.clear_deadline()
         support_id = snapshot.support_id if role.is_agent else None
-        writer = services.store.writer(self._chat_id, peer.id, support_id or args.user_id)
+        writer = services.store.writer(self._chat_id, connection.id, support_id or args.user_id)
         self._membership = Membership(role, chat, writer, args.user_id, support_id)
         chat.learn(snapshot, user_id=args.user_id, queued_at_us=queued_at_us)
         try:
@@ -153,7 +155,7 @@ class ChatSession(Handler):
         if told:
             chat.follow(self, snapshot.offset)
 
-    # What each message does on a connection that has joined.
+    # The messages of a connection that has joined.
 
     def _join_again(self, membership: Membership, message: Join) -> Pending:  # noqa: ARG002
         raise AlreadyJoined("This connection has joined already.")
@@ -184,26 +186,26 @@ class ChatSession(Handler):
 
     def _append(self, membership: Membership, content: str) -> None:
         content = clean_content(content)
-        self._peer.request_started()
+        self._connection.request_started()
         membership.writer.append(content, self._stored)
 
     def _stored(self, reply: bytes | Exception) -> None:
-        """Hear what became of a message. The echo comes with the log, as for everybody."""
-        if reply == STORED:  # nearly always, and every message comes here
-            self._peer.request_finished(None)
+        """Handle the result of a message. The echo comes as an entry of the log."""
+        if reply == STORED:  # the usual case, checked first because every message comes here
+            self._connection.request_finished(None)
             return
         error = append_error(reply)
         if isinstance(error, ChatGone):
             self._expired()
             error = None
-        self._peer.request_finished(error)
+        self._connection.request_finished(error)
 
 
 _HANDLERS: Final[Mapping[type[Message], Callable[[ChatSession, Membership, Any], Pending]]] = {
     Join: ChatSession._join_again,
     NewChatMessage: ChatSession._say,
 }
-"""What each message of the registry does."""
+"""The method for each message of the registry."""
 
 
 def _not_yours(args: NewUserMessage | NewSupportMessage) -> Forbidden:

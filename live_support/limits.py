@@ -70,5 +70,6 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Seconds that a stopping service waits for its clients in all. It ends within 10 s, whatever they do."""
 
     def __post_init__(self) -> None:
+        """Check that the bounds fit together."""
         if self.replay_window_messages < self.in_flight_frames:
             raise ValueError("replay_window_messages is below in_flight_frames: a repeated message would be unknown")

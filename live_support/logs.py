@@ -83,6 +83,6 @@ def _no_more_than_faults_of_ours(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING and not record.getMessage().startswith("Invalid UTF-8 sequence")
 
 
-def short(secret_id: str) -> str:
+def fingerprint(secret_id: str) -> str:
     """Return a short one-way hash of an id, for correlating log lines."""
     return sha256(secret_id.encode()).hexdigest()[:8]

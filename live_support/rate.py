@@ -22,6 +22,7 @@ class Rate:
         self._text = text
 
     def __repr__(self) -> str:
+        """Return the text of the setting."""
         return self._text
 
 
@@ -64,6 +65,7 @@ class Buckets:
         self._buckets: dict[str, Bucket] = {}
 
     def __len__(self) -> int:
+        """Return how many addresses are remembered."""
         return len(self._buckets)
 
     def take(self, address: str, now: float) -> float:

@@ -57,6 +57,7 @@ class Secret(str):
     __slots__ = ()
 
     def __repr__(self) -> str:
+        """Hide the text."""
         return "'***'"
 
 

@@ -95,6 +95,7 @@ class UserJoin(Args, tag_field="from", tag="User"):
     token: Annotated[str | None, Meta(description="needed in a chat opened by `POST /users`")] = None
 
     def __post_init__(self) -> None:
+        """Read empty optional keys as absent, and check the ids."""
         self.support_id = self.support_id or None
         self.token = self.token or None
         check_ids(self.user_id, self.support_id)
@@ -109,6 +110,7 @@ class SupportJoin(Args, tag_field="from", tag="Support"):
     support_id: Annotated[OptionalId | None, Meta(description="on a re-join: the chat's `supportId`")] = None
 
     def __post_init__(self) -> None:
+        """Read empty optional keys as absent, and check the ids."""
         self.support_id = self.support_id or None
         self.support_user_name = self.support_user_name or None
         check_ids(self.user_id, self.support_id)
@@ -128,6 +130,7 @@ class NewUserMessage(Args, tag_field="from", tag="User", kw_only=True):
     content: Content
 
     def __post_init__(self) -> None:
+        """Read an empty optional key as absent."""
         if self.support_id == "":
             self.support_id = None
 

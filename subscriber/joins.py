@@ -1,4 +1,4 @@
-"""The WebSocket `/joins`: the waiting users out, an agent's claims in."""
+"""The WebSocket `/joins`: sends the waiting users to an agent, and handles the agent's claims."""
 
 import asyncio
 from contextlib import suppress
@@ -26,15 +26,15 @@ log = structlog.get_logger()
 
 
 class AgentSession(Handler):
-    """What one connection of an agent is shown, and what it has claimed.
+    """One connection of an agent: the waiting users for it, and its claims.
 
     Args:
-        agent: whose it is; it closes when the agent's token ends.
+        agent: the bearer of its token; it closes when the token expires.
         connection: not running yet.
-        wire: the version of the protocol that it speaks.
+        wire: its version of the protocol.
         view: the waiting users.
-        queue: where they are claimed.
-        lease_seconds: after that a claim is no longer the agent's.
+        queue: for claims.
+        lease_seconds: how long a claim lasts.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class AgentSession(Handler):
         """Claim the user whom a frame names."""
         user_id = self._wire.decode_claim(frame)
         self._forget_old_claims()
-        # Noted first: should the answer be lost, the user is given back at the end all the same.
+        # Noted before the claim: if the answer is lost, the user is released at the end nevertheless.
         self._claims[user_id] = asyncio.get_running_loop().time() + self._lease_seconds
         try:
             await self._queue.claim(user_id, self._claimant)
@@ -82,12 +82,12 @@ class AgentSession(Handler):
         return self._release_claims()
 
     async def _release_claims(self) -> None:
-        """Give back every user who was claimed and whose chat was not joined."""
+        """Release all claimed users whose chats were not joined."""
         try:
             for user_id in self._claims:
                 await self._queue.release(user_id, self._claimant)
         except Unavailable:
-            log.warning("release_failed")  # the leases run out
+            log.warning("release_failed")  # the leases end the claims
 
 
 @websocket(PATH)
@@ -105,11 +105,11 @@ async def joins(
     try:
         agent = auth.agent_of(offered_tokens(socket))
     except NotAuthenticated:
-        # Accepted first: a browser is not told why a handshake has failed.
+        # Accepted first: a browser does not show why a handshake has failed.
         connection.close(CloseCode.NOT_AUTHENTICATED)
         await connection.run(socket, NullHandler(), subprotocol=version)
         return
-    # So that an agent who comes right after a claim is not shown the user. If Redis is away, what is known must do.
+    # So that an agent who connects right after a claim is not shown the user. If Redis is away, the copy must do.
     with suppress(Unavailable):
         await view.refresh()
     wire = subprotocol.wire(version)

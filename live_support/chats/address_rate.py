@@ -16,7 +16,7 @@ class AddressRate:
         self._take = load_script(redis, "take")
 
     async def take(self, address: str) -> int:
-        """Take one unit; return 0, or in how many milliseconds to try again.
+        """Take one unit; return 0, or the milliseconds until the next try.
 
         Raises:
             Unavailable: Redis gives no definite answer.

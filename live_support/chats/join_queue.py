@@ -1,4 +1,4 @@
-"""JoinQueue: the waiting users and who claimed them. Every change is one script; the list has a version."""
+"""JoinQueue: the waiting users and the claims on them. Every change is one script; the list has a version."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -22,7 +22,7 @@ _SWEEP_AT_ONCE = 100
 
 
 class Claimant(NamedTuple):
-    """Who claims a user."""
+    """The agent and connection that claim a user."""
 
     agent_id: str
     """A hash of the agent's `sub`; "" where agents need no token."""
@@ -30,7 +30,7 @@ class Claimant(NamedTuple):
 
 
 class StoredEntry(Struct, array_like=True, frozen=True):
-    """A user's entry as the scripts write it. What a later release appends is passed over here, and kept in Redis."""
+    """A user's entry as the scripts write it. Further elements, of a later release, are ignored, and kept in Redis."""
 
     state: Literal["waiting", "served"]
     chat_id: str
@@ -46,22 +46,22 @@ class Waiting(NamedTuple):
     user_id: str
     chat_id: str
     entry_id: int
-    """New each time that the user enters the list, and higher than any before it."""
+    """New each time the user enters the list, and higher than all before it."""
     queued_at_us: int
-    """When the user first entered the list, in microseconds since the epoch. It says who is next."""
+    """When the user first entered the list, in microseconds since the epoch. The order of the list."""
 
 
 class WaitingList(NamedTuple):
-    """The users whom nobody has claimed as of a version: all of them, longest waiting first, or what has changed."""
+    """The unclaimed users of a version: all of them, longest waiting first, or the changes since another version."""
 
     version: str
     users: list[Waiting]
     gone: list[str] | None
-    """Who has left the list, if `users` are only those who have changed; None if they are all."""
+    """The users who have left the list, if `users` are only the changed ones; None if `users` is the whole list."""
 
 
 class Presence(NamedTuple):
-    """A chat that has connections here."""
+    """A chat that has connections in this process."""
 
     user_id: str
     chat_id: str
@@ -75,7 +75,7 @@ class Overdue(NamedTuple):
     user_id: str
     chat_id: str
     claim: str
-    """As it is stored."""
+    """The claim as it is stored."""
 
 
 class JoinQueue:
@@ -100,7 +100,7 @@ class JoinQueue:
         self._snapshot = load_script(redis, "queue", "snapshot")
 
     async def enqueue(self, *, user_id: str, chat_id: str) -> int | None:
-        """Let a user wait, and publish the join request unless the user waits already.
+        """Enter a user into the queue, and publish the join request unless the user is waiting already.
 
         Returns:
             `queued_at_us` of the user; None if an agent has joined meanwhile.
@@ -123,7 +123,7 @@ class JoinQueue:
         return queued_at_us or None
 
     async def claim(self, user_id: str, claimant: Claimant) -> None:
-        """Take a waiting user for one agent, who has the lease's time to join the chat.
+        """Claim a waiting user for one agent, who must join the chat before the lease ends.
 
         Raises:
             AlreadyClaimed: another agent was first, or has joined the chat.
@@ -136,14 +136,15 @@ class JoinQueue:
             raise NotWaiting("This user is not in the queue.")
 
     async def release(self, user_id: str, claimant: Claimant) -> None:
-        """Give a claimed user back to the queue, at the old place."""
+        """Return a claimed user to the queue, at the old position."""
         await self._release(self.keys.queue, user_id, *claimant, "")
 
     async def claim_for_join(self, user_id: str, claimant: Claimant, *, chat_id: str) -> bool:
-        """Claim a user for an agent with a token who is about to join the chat. Nobody else sees it.
+        """Claim a user for an agent with a token who is about to join the chat. Other agents do not see it.
 
         Returns:
-            Whether this claim holds the user now; False when an earlier one of the agent's does, or nobody waits.
+            Whether this claim holds the user now; False if an earlier claim of the agent does, or the user does not
+            wait.
 
         Raises:
             AlreadyClaimed: another agent's claim holds the user.
@@ -156,51 +157,51 @@ class JoinQueue:
         return bool(outcome == b"won")
 
     async def release_for_join(self, user_id: str, claimant: Claimant) -> None:
-        """End what `claim_for_join` began, without a trace: the chat has refused the agent."""
+        """Undo `claim_for_join`: the chat has refused the agent."""
         await self._release(self.keys.queue, user_id, *claimant, "join")
 
     async def release_overdue(self, user_id: str, *, claim: str) -> None:
-        """Give a user back whose claim is overdue; without effect if the same agent has claimed the user again."""
+        """Return a user whose claim is overdue; without effect if the same agent has claimed the user again."""
         await self._release_overdue(self.keys.queue, user_id, claim)
 
     async def mark_served(self, *, user_id: str, chat_id: str) -> None:
-        """Take a user whose Support has joined out of the list."""
+        """Remove a user whose Support has joined from the list."""
         await self._mark_served(self.keys.queue, user_id, chat_id, self._settings.leave_grace_ms)
 
     async def forget(self, user_id: str) -> None:
-        """Drop everything known of a user: the chat is gone."""
+        """Remove every trace of a user whose chat has expired."""
         await self._forget(self.keys.queue, user_id)
 
     async def touch(self, presences: Iterable[Presence]) -> None:
-        """Say who is connected here. Must be said again before the grace is over."""
+        """Renew the presence of users who are connected here. Must be repeated before the grace is over."""
         for some in _batches(presences, _TOUCH_AT_ONCE):
             arguments = (value for presence in some for value in _touched(presence))
             await self._touch(self.keys.queue, self._settings.leave_grace_ms, "", *arguments)
 
     async def present_until(self, user_id: str) -> int | None:
-        """Return until when the user counts as connected (ms of Redis's clock), None if not at all."""
+        """Return until when the user counts as connected (ms of Redis's clock); None if not at all."""
         until_ms = await self._redis.run("ZSCORE", self.keys.queue.present, user_id)
         return None if until_ms is None else int(until_ms)
 
     async def touch_last(self, presence: Presence, *, grace_ms: int, known_until: int | None) -> None:
-        """Say that somebody has just left who was connected here; without effect if the user is back.
+        """Shorten the presence of a user whose last connection here is gone; without effect if the user is back.
 
         Args:
-            presence: whose last connection is gone.
-            grace_ms: how long the user keeps the place.
-            known_until: `present_until` as it was before anything was read that the grace depends on.
+            presence: the user.
+            grace_ms: how long the user keeps the position.
+            known_until: `present_until`, read before the data on which the grace depends.
         """
         seen = "none" if known_until is None else known_until
         await self._touch(self.keys.queue, grace_ms, seen, *_touched(presence))
 
     async def overdue(self) -> list[Overdue]:
-        """Forget absent users, heal what was lost of an entry, and find the claims that ran out."""
+        """Forget absent users, restore lost parts of entries, and find the claims whose lease is over."""
         settings = self._settings
         due = await self._sweep(self.keys.queue, _SWEEP_AT_ONCE, settings.leave_grace_ms, settings.claim_lease_ms)
         return [Overdue(*fields) for fields in _batches((value.decode() for value in due), 3)]
 
     async def waiting_list(self, *, known_version: str = "") -> WaitingList | None:
-        """Read the waiting list, or what has changed in it since a version; None when nothing has."""
+        """Read the waiting list, or its changes since a version; None if there are none."""
         reply = await self._snapshot(self.keys.queue, known_version)
         if reply is None:
             return None

@@ -1,7 +1,7 @@
-"""Probe: whether Redis lets a process do all that the services do. One round of commands, which change nothing.
+"""Probe: checks whether Redis allows everything that the services do, by one round of commands that change nothing.
 
-What is asked for really is: a script, a write, a publication and a subscription of both kinds. Of the other commands
-and keys Redis tells the script whether they are allowed. With several nodes each would be probed by itself.
+It runs a script, a write, a publication and a subscription of both kinds. For the other commands and keys the script
+asks Redis whether they are allowed. With several nodes each would need its own probe.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _NEVER = "9" * 16
 
 
 class Probe:
-    """What is sent, and what the answers mean.
+    """The commands, and the meaning of their replies.
 
     Args:
         keys: of this installation.
@@ -34,7 +34,7 @@ class Probe:
         self._pattern = keys.pattern
         self._join_channel = keys.join_channel
         commands = sorted(key_commands() | PLAIN_COMMANDS)
-        # One key of each kind. What may be a key, too, is the same one, so only the command or the key can be refused.
+        # One key of each kind. Arguments that may count as keys, too, are the same key, so that no other is refused.
         samples = (keys.chat("0" * 32).meta, keys.queue.waiting, keys.rate("0"))
         self._on_keys = [frozenset(f"{command} {key} {key} {key}" for command in commands) for key in samples]
         on_channel = (f"PUBLISH {keys.join_channel} x", f"SUBSCRIBE {keys.join_channel}")
@@ -52,10 +52,10 @@ class Probe:
         self._in_other_slots = [_write_probe(f"{keys.probe}:{{{tag}}}") for tag in range(_TAGS)]
 
     def commands(self, mode: str) -> list[ProbeCommand]:
-        """Return what is to be sent.
+        """Return the commands to send.
 
         Args:
-            mode: of the server, as it says itself: a cluster's node must have the keys of all slots.
+            mode: the mode that the server reports. A node of a cluster must have the keys of all slots.
         """
         return self._commands + self._in_other_slots if mode == "cluster" else self._commands
 
@@ -73,7 +73,7 @@ class Probe:
             return explain_rights(rights)
         if code := next(filter(None, map(refusal_code, errors)), None):
             return f"Redis accepts no writes: {code}."
-        # That Redis was made to forget its scripts says nothing of what it can do.
+        # Flushed scripts do not mean that Redis cannot be used.
         return next((explain(error) for error in errors if not error.startswith("NOSCRIPT")), None)
 
     def _not_allowed(self, refused: set[str], rights: set[str]) -> set[str]:
@@ -90,5 +90,5 @@ class Probe:
 
 
 def _write_probe(key: str) -> ProbeCommand:
-    """Make the write that changes nothing: refused whenever Redis takes no writes. The key stays away."""
+    """Make a write that changes nothing, and is refused if Redis accepts no writes. The key never exists."""
     return ProbeCommand(("ZADD", key, "XX", 0, "nobody"))

@@ -1,4 +1,4 @@
-"""The Lua scripts, as Redis gets them. Each is made of files in `lua/`, the last of which does the work."""
+"""Loads the Lua scripts. Each is made of files in `lua/`, the last of which is the operation."""
 
 import re
 from importlib.resources import files
@@ -11,11 +11,11 @@ _WITHOUT_KEY = {"TIME", "PUBLISH", "SPUBLISH"}
 
 
 def script_text(*names: str, **constants: int) -> str:
-    """Put a script together.
+    """Make the text of a script.
 
     Args:
-        names: of the files, without `prelude`, which all begin with.
-        constants: what the files know by these names in capitals; fewer arguments to send with each call.
+        names: of the files after `prelude`, with which all scripts begin.
+        constants: values that the files know by these names in capitals, so they need not be sent with each call.
     """
     known = [f"local {name.upper()} = {value}" for name, value in constants.items()]
     parts = [(_FOLDER / f"{name}.lua").read_text("utf-8") for name in ("prelude", *names)]
@@ -23,7 +23,7 @@ def script_text(*names: str, **constants: int) -> str:
 
 
 def load_script(redis: RedisClient, *names: str, **constants: int) -> Script:
-    """Make a script callable. See `script_text` for the arguments."""
+    """Register a script. See `script_text` for the arguments."""
     return redis.script(script_text(*names, **constants))
 
 

@@ -1,4 +1,4 @@
-"""ChatStore: what Redis holds of the chats. One script per operation; the log is the truth."""
+"""ChatStore: the chats in Redis. One script per operation; the log is the truth."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -27,26 +27,26 @@ from schemas.errors import (
 from schemas.messages import Participant
 
 # Redis cuts a connection with subscriptions when more than 32 MB of replies wait on it, and a few tabs that join a full
-# chat at once would be enough. So a long log comes in pieces, not too many at a time in all. One chat has one at a
-# time, however many join it; and whoever has missed something does not wait for those who join.
+# chat at once would be enough. So a long log is read in pieces, a few at a time in all, one at a time for each chat.
+# Reading for joins and for repairs is bounded separately, so that neither waits for the other.
 _WHOLE_LOG_BYTES = 16 * 1024
 _PIECE_ENTRIES = 100
 _PIECE_BYTES = 128 * 1024
-"""About as much of a history waits for one peer."""
+"""About how much of a history is queued for one client."""
 _JOINS_AT_ONCE = 6
 _REPAIRS_AT_ONCE = 4
 
 ChatState = Literal["open", "waiting", "active"]
 """Open until the User's first Join, then waiting, and active as soon as a Support has joined."""
 
-# None is what earlier releases store. A chat in a state of a later release is over for this one.
+# Earlier releases store no state. A chat in a state of a later release counts as expired here.
 _KNOWN_STATES = (None, *(state.encode() for state in get_args(ChatState)))
 
 _Outcome = Literal[b"gone", b"forbidden", b"claimed", b"unnamed", b"crowded", b"limited", b"first", b"again"]
 
 
 class JoinAttempt(Struct, frozen=True, kw_only=True):
-    """What a connection says of itself when it joins."""
+    """What a connection claims to be when it joins."""
 
     connection_id: str
     participant: Participant
@@ -54,7 +54,7 @@ class JoinAttempt(Struct, frozen=True, kw_only=True):
     support_id: str | None = None
     token: str | None = None
     agent_id: str = ""
-    """Of the agent whose token a Support shows: only that one may join again."""
+    """The agent whose token a Support has: only that one may join again."""
     joined: bytes
     """The args of `Joined`, appended if this is the participant's first join."""
     new_support_id: str = ""
@@ -71,14 +71,14 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     state: ChatState
     ttl_ms: int
     full: bool
-    """Whether the participant had as many connections as it may have, so that the oldest is to make room."""
+    """Whether the participant already had the maximum of connections, so that the oldest must be closed."""
     offset: int
     """The last entry's number in the log; 0 when there is none."""
     messages: int
     bytes: int
-    """Of the messages."""
+    """Size of the messages."""
     entries: list[Entry] | None
-    """The log, or None where it is long: then it is to be read."""
+    """The log, or None if it is long and must be read in pieces."""
 
     @property
     def waiting(self) -> bool:
@@ -131,12 +131,12 @@ class ChatStore:
         await self._open(self.keys.chat(chat_id), user_id, username, _hashed(token), self._settings.chat_ttl_ms)
 
     async def join(self, chat_id: str, attempt: JoinAttempt) -> Snapshot:
-        """Let a connection join, and read the chat as it is in that step.
+        """Let a connection join, and read the chat in the same step.
 
         Raises:
             ChatGone: unknown or expired.
             Forbidden: the ids or the token are not the chat's.
-            AlreadyClaimed: another Support is there.
+            AlreadyClaimed: the chat has another Support.
             InvalidFrame: a first Support without a name.
             ChatFull: too many connections of this chat have replaced others.
             RateLimited: too many joins of this chat.
@@ -186,23 +186,24 @@ class ChatStore:
         )
 
     async def make_room(self, chat_id: str, participant: Participant, connection_id: str) -> None:
-        """Close the oldest connections of a participant, of whom a connection too many has joined."""
+        """Close the oldest connections of a participant who has too many."""
         await self._replace(self.keys.chat(chat_id), connection_id, participant)
 
     def writer(self, chat_id: str, connection_id: str, own_id: str) -> Writer:
-        """Let a connection that has joined write messages.
+        """Make the writer of a connection that has joined.
 
         Args:
             chat_id: of the chat.
             connection_id: of the connection.
-            own_id: the `userId` or `supportId` as whom it has joined. Messages are refused once the chat has another.
+            own_id: the `userId` or `supportId` that it has joined with. Once it is no longer the chat's, messages are
+                refused.
         """
         keys = self.keys.chat(chat_id)
         begin = self._append.packed(2, keys, said_field(connection_id), own_id)
         return Writer(self._redis, keys.meta, begin)
 
     async def messages(self, chat_id: str, snapshot: Snapshot) -> AsyncGenerator[list[bytes], None]:
-        """Read the messages of a snapshot whose log is long, piece by piece; the last is empty only if there is none.
+        """Read the messages of a snapshot with a long log, piece by piece. A piece may be empty.
 
         Raises:
             ChatGone: it has expired meanwhile.
@@ -213,7 +214,7 @@ class ChatStore:
             if not piece:
                 raise ChatGone
             size, taken = 0, []
-            for entry in piece:  # messages may be larger than they are on the average: the rest is read again
+            for entry in piece:  # messages may be larger than the average: the rest is read again
                 size += len(entry.body)
                 taken.append(entry)
                 if size >= _PIECE_BYTES:
@@ -222,7 +223,7 @@ class ChatStore:
             yield [entry.body for entry in taken if entry.kind == CHAT_MESSAGE]
 
     async def entries_after(self, chat_id: str, offset: int) -> list[Entry]:
-        """Read a piece of the log, from behind an offset on; it is empty where the log ends."""
+        """Read a piece of the log after an offset; it is empty at the end of the log."""
         return await self._read(self._repairs, chat_id, offset, _PIECE_ENTRIES)
 
     async def _read(self, turns: Turns, chat_id: str, offset: int, count: int) -> list[Entry]:
@@ -239,17 +240,17 @@ class ChatStore:
         return [Entry(int(entry_id.partition(b"-")[0]), kind, body) for entry_id, (kind, body, *_) in piece]
 
     async def offsets(self, chat_ids: Sequence[str]) -> list[int | None]:
-        """Read the last offset of each chat, None where the chat is gone."""
+        """Read the last offset of each chat; None if the chat is gone."""
         replies = await self._redis.run_all([("HGET", self.keys.chat(chat_id).meta, "offset") for chat_id in chat_ids])
         return [None if offset is None else int(offset) for offset in replies]
 
     async def remaining_ms(self, chat_id: str) -> int | None:
-        """Return how long the chat lives unless something happens in it, or None when it is gone."""
+        """Return how long the chat lives unless it is renewed; None if it is gone."""
         remaining = await self._redis.run("PTTL", self.keys.chat(chat_id).meta)
         return None if remaining < 0 else remaining
 
     async def support_id(self, chat_id: str) -> str | None:
-        """Return the `supportId`, or None while there is no agent.
+        """Return the `supportId`; None if no agent has joined.
 
         Raises:
             ChatGone: unknown or expired.
@@ -263,7 +264,7 @@ class ChatStore:
     async def leave(
         self, chat_id: str, participant: Participant, connection_id: str, *, timeout_seconds: float | None = None
     ) -> None:
-        """Take a connection off the chat's list, within so many seconds even while Redis is away."""
+        """Remove a connection from the chat's list; with a timeout, wait that long even while Redis is away."""
         member = f"{participant}:{connection_id}"
         await self._redis.run("ZREM", self.keys.chat(chat_id).connections, member, timeout_seconds=timeout_seconds)
 
@@ -273,10 +274,10 @@ class ChatStore:
 
 
 def _entries_of(size: int) -> int:
-    """Say how many entries of a size make a piece."""
+    """Return how many entries of a size make a piece."""
     return min(_PIECE_ENTRIES, max(1, _PIECE_BYTES // max(1, size)))
 
 
 def _hashed(token: str | None) -> str:
-    """Hash a token, so that whoever reads Redis cannot use it; "" for none."""
+    """Hash a token, so that a reader of Redis cannot use it; "" for none."""
     return sha256(token.encode()).hexdigest() if token else ""

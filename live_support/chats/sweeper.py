@@ -1,6 +1,6 @@
-"""Sweeper: forgets users whom no process has seen for the grace, and ends claims whose lease is over.
+"""Sweeper: forgets users whose presence has ended, and ends claims whose lease is over.
 
-Every process of both services runs one: any of them may sweep at any time, and the same sweep twice does no harm.
+Every process of both services runs one: any of them may sweep at any time, and repeated sweeps do no harm.
 """
 
 from collections.abc import AsyncIterator
@@ -16,18 +16,18 @@ _MAX_INTERVAL_SECONDS = 1.0
 
 
 class Sweeper:
-    """Ends what nobody else ends.
+    """Ends presences and claims that no process ends any more.
 
     Args:
-        queue: is swept.
-        store: says what becomes of an overdue claim.
+        queue: the queue to sweep.
+        store: the chats, which decide what becomes of an overdue claim.
         settings: of the grace and the lease.
     """
 
     def __init__(self, queue: JoinQueue, store: ChatStore, settings: Settings) -> None:
         self._queue = queue
         self._store = store
-        # Often enough that a grace and a lease last at most a quarter longer than their settings say.
+        # Often enough that a grace or a lease lasts at most a quarter longer than its setting.
         self._interval_seconds = min(
             _MAX_INTERVAL_SECONDS, settings.leave_grace_seconds / 4, settings.claim_lease_seconds / 4
         )
@@ -35,7 +35,7 @@ class Sweeper:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Sweep again and again."""
+        """Sweep at intervals."""
         self._tasks.spawn(every(self._interval_seconds, self.sweep))
         try:
             yield
@@ -52,12 +52,12 @@ class Sweeper:
             await self.settle(overdue)
 
     async def settle(self, overdue: Overdue) -> None:
-        """End an overdue claim as its chat says.
+        """End an overdue claim, depending on its chat.
 
-        Another sweeper may have done so meanwhile, and the agent have claimed the user again.
+        Another sweeper may have done so meanwhile, and the agent may have claimed the user again.
 
         Args:
-            overdue: as `JoinQueue.overdue` has found it.
+            overdue: found by `JoinQueue.overdue`.
 
         Raises:
             Unavailable: Redis gives no definite answer.
@@ -69,7 +69,7 @@ class Sweeper:
             await self._queue.forget(user_id)
             return
         if support_id:
-            # The process that let the Support join died before it could say so.
+            # The process of the joining Support died before it could mark the user as served.
             await self._queue.mark_served(user_id=user_id, chat_id=chat_id)
         else:
             await self._queue.release_overdue(user_id, claim=claim)

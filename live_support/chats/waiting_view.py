@@ -1,9 +1,9 @@
 """WaitingView: this process's copy of the waiting list.
 
-The list has a version, and each entry of a user an id. What has changed since the known version is read, or the whole
-list where Redis does not know that version. A user who was not in the list before, or with another entry, has arrived.
-Arrivals are counted here, so a reader needs one number to know what it has seen, and Redis may come back with older
-data. Restarts, late agents and lost publications all end in the same complete list.
+The list has a version, and each entry of a user has an id. The changes since the known version are read, or the whole
+list if Redis does not know that version. A user who was not in the list before, or only with another entry, is an
+arrival. Arrivals are numbered in this process: a reader remembers one number, and Redis may come back with older data.
+Restarts, late agents and lost publications all end in the same complete list.
 """
 
 import asyncio
@@ -22,26 +22,26 @@ _MIN_REFRESH_INTERVAL_SECONDS = 0.05
 
 
 class Arrival(NamedTuple):
-    """A user's entry into the list, as this process counts them."""
+    """A user who has entered the list, numbered by this process."""
 
     number: int
     user: Waiting
 
 
 class WaitingView:
-    """The waiting list as this process knows it. A listener of the hub's."""
+    """The waiting list as this process knows it. A listener of the hub."""
 
     def __init__(self, queue: JoinQueue, hub: Hub) -> None:
         self._queue = queue
         self._hub = hub
         self._version = ""
         self._users: dict[str, Arrival] = {}
-        """In the order in which they arrived."""
+        """In the order of arrival."""
         self.arrivals = 0
-        """How many there have been."""
+        """The number of arrivals so far."""
         self._backlog: tuple[Arrival, ...] | None = None
         self.listeners: set[Callable[[], None]] = set()
-        """Called when somebody has arrived."""
+        """Called after new arrivals."""
         self._stale = asyncio.Event()
         self._stale.set()  # nothing is known yet
         self._refreshing = asyncio.Lock()
@@ -51,16 +51,16 @@ class WaitingView:
         self._tasks = Tasks()
 
     def publication(self, payload: bytes) -> None:  # noqa: ARG002 - only a hint: the list itself is read
-        """Hear that the list has changed."""
+        """Note that the list has changed."""
         self._stale.set()
 
     def missed(self) -> None:
-        """Hear that it may have."""
+        """Note that the list may have changed."""
         self._stale.set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Follow the list."""
+        """Keep the copy up to date."""
         keys = self._queue.keys
         channels = (keys.join_channel, keys.queue.changed)
         for channel in channels:
@@ -78,7 +78,7 @@ class WaitingView:
             async with asyncio.timeout(_MAX_REFRESH_INTERVAL_SECONDS):
                 await self._stale.wait()
         except TimeoutError:
-            pass  # a hint may have been lost: look all the same
+            pass  # a hint may have been lost: read anyway
         await self.refresh()
 
     async def refresh(self) -> None:
@@ -89,9 +89,9 @@ class WaitingView:
         """
         self._asked += 1
         mine = self._asked
-        async with self._refreshing:  # one answer after the other, so that none is overtaken by an older one
-            # One reading serves all who asked before it began: a crowd of agents does not queue for as many, each of
-            # which would take its time while Redis is away.
+        async with self._refreshing:  # one reply at a time, so that no reply is overtaken by an older one
+            # One read serves all callers that came before it began: otherwise many agents would wait for as many reads,
+            # each of which takes its full timeout while Redis is away.
             if self._answered < mine:
                 asked = self._asked
                 self._failure = await self._read()
@@ -119,7 +119,7 @@ class WaitingView:
         new = [user for user in waiting_list.users if not self._has(user)]
         for user in sorted(new, key=_entry_id):
             self.arrivals += 1
-            self._users.pop(user.user_id, None)  # so that it goes to the end
+            self._users.pop(user.user_id, None)  # so that the user goes to the end
             self._users[user.user_id] = Arrival(self.arrivals, user)
         if new or gone:
             self._backlog = None
@@ -132,7 +132,7 @@ class WaitingView:
         return known is not None and known.user.entry_id == user.entry_id
 
     def backlog(self) -> tuple[Arrival, ...]:
-        """Return all who wait, longest waiting first; whoever comes later is `after` the number `arrivals`."""
+        """Return all waiting users, longest waiting first. Later ones are `after` the number `arrivals`."""
         if self._backlog is None:
             self._backlog = tuple(sorted(self._users.values(), key=_queued_at))
         return self._backlog
@@ -142,7 +142,7 @@ class WaitingView:
         return self._users.get(arrival.user.user_id) is arrival
 
     def after(self, number: int) -> list[Arrival]:
-        """Who arrived after an arrival, in that order."""
+        """Return the arrivals after a number, in order."""
         return list(takewhile(lambda arrival: arrival.number > number, reversed(self._users.values())))[::-1]
 
 

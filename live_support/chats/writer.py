@@ -1,4 +1,4 @@
-"""Writer: how one connection's messages get into the chat's log."""
+"""Writer: appends one connection's messages to the chat's log."""
 
 from typing import Final
 
@@ -8,19 +8,19 @@ from schemas.codec import encode
 from schemas.errors import ChatFull, ChatGone, Forbidden, Unavailable
 
 STORED: Final = b"stored"
-"""What `append.lua` says of a message that is stored."""
+"""The reply of `append.lua` for a stored message."""
 NOT_YOURS: Final = "The ids or `from` do not match this connection."
 
 
 class Writer:
     """Appends one connection's messages to the log, idempotently: each is stored and published once.
 
-    It is the hot path: no task and no future, a callback; and only what varies is packed.
+    This is the hot path: a callback instead of a task or future, and only the arguments that vary are packed.
 
     Args:
         redis: runs the script.
-        key: its first one.
-        begin: its packed call, up to the message's number and content.
+        key: the script's first key.
+        begin: the packed call, up to the message's number and content.
     """
 
     __slots__ = ("_begin", "_key", "_number", "_redis")
@@ -35,8 +35,8 @@ class Writer:
         """Store a message.
 
         Args:
-            content: as `clean_content` gives it.
-            on_reply: takes `STORED`, or what `append_error` understands.
+            content: checked by `clean_content`.
+            on_reply: called with `STORED`, or with a reply for `append_error`.
         """
         self._number += 1
         number, text, redis = b"%d" % self._number, encode(content), self._redis
@@ -52,7 +52,7 @@ def append_error(reply: bytes | Exception) -> Exception | None:
         case b"gone":
             return ChatGone()
         case b"late":
-            # A later message is stored, or this one is so old that nobody waits any more.
+            # A later message is stored already, or this one was sent long ago.
             return Unavailable("The server cannot store anything now, try again later.")
         case b"forbidden":
             return Forbidden(NOT_YOURS)

@@ -164,6 +164,7 @@ class DocumentedOperation(Operation):
     """An OpenAPI operation with the headers of its problems, for which `ResponseSpec` has no place."""
 
     def __post_init__(self) -> None:
+        """Add `Retry-After` to the responses that have it."""
         for status in _RETRY_AFTER:
             response = (self.responses or {}).get(str(status))
             if isinstance(response, OpenAPIResponse):

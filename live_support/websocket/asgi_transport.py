@@ -1,7 +1,7 @@
 """AsgiTransport: a WebSocket over ASGI's `receive` and `send`, for every server that speaks ASGI.
 
-The handler's own task reads, a second one writes. ASGI's `send` waits for the client, so a few frames at a time
-are handed to the writer.
+The handler's own task reads, a second one writes. ASGI's `send` waits for the client, so the
+writer gets a few frames at a time.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 class AsgiTransport:
-    """An accepted WebSocket; it lives as long as `run`."""
+    """An accepted WebSocket that lives as long as `run`."""
 
     def __init__(self, socket: WebSocket[Any, Any, Any], receiver: Receiver) -> None:
         self._socket = socket
@@ -60,7 +60,7 @@ class AsgiTransport:
         self._may_read.set()
 
     def buffered(self) -> int:
-        # A send waits until the client has taken most of what was sent before.
+        # A send waits until the client has read most of the former ones.
         return self._last_size
 
     def keep_alive(self, now: float) -> float:  # noqa: ARG002 - the server sends the pings
@@ -107,13 +107,13 @@ class AsgiTransport:
                             await self._socket.send({"type": "websocket.send", "text": frame.decode(), "bytes": None})
                         self._last_size = sum(map(len, frames))
                         del frames, frame  # as above
-                    self._receiver.resume_writing()  # which may hand over the next ones
+                    self._receiver.resume_writing()  # which may pass on the next ones
                 if self._close is not None:
                     code, reason = self._close
                     await self._socket.send({"type": "websocket.close", "code": code, "reason": reason})
                     return
         except (RuntimeError, OSError, WebSocketDisconnect):
-            # The client is gone, or the server has closed at its own stop: the reader hears of it.
+            # The client is gone, or the server has closed at its own stop: the reader notices.
             self._receiver.closing_began()
 
     async def _write_part(self, part: bytes, *, first: bool, last: bool) -> None:

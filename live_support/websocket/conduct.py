@@ -1,4 +1,4 @@
-"""Conduct: what one client does wrong, and what follows. Knows neither the loop nor a transport."""
+"""Conduct: one client's rate and malformed frames. Knows neither the loop nor a transport."""
 
 from live_support.rate import Bucket, Rate
 from schemas.errors import ChatError, InvalidFrame, RateLimited
@@ -11,7 +11,7 @@ class Conduct:
 
     Args:
         rate: of frames.
-        max_malformed: so many in a row are too many.
+        max_malformed: in a row, before the connection is closed.
     """
 
     __slots__ = ("_bucket", "_max_malformed", "_refused", "malformed")
@@ -21,10 +21,10 @@ class Conduct:
         self._refused = 0
         self._max_malformed = max_malformed
         self.malformed = 0
-        """How many in a row."""
+        """Malformed frames in a row."""
 
     def take(self, now: float) -> RateLimited | None:
-        """Count a frame; return the error with which it is refused, if it is."""
+        """Count a frame; return the error if it must be refused, else None."""
         retry_seconds = self._bucket.take(now)
         if not retry_seconds:
             self._refused = 0
@@ -34,14 +34,14 @@ class Conduct:
 
     @property
     def pause_seconds(self) -> float:
-        """For how long not to read from a client whose frames are refused.
+        """How long to stop reading from a client whose frames are refused.
 
-        Every refused frame is answered, so a flood is slowed down where it comes from: until the bucket would have held
-        all that was refused.
+        That slows a flood down at its source: each refused frame is answered, and the next one is read when the bucket
+        would have held all refused ones.
         """
         return min(self._refused * self._bucket.rate.interval_seconds, _MAX_PAUSE_SECONDS)
 
     def failed(self, error: ChatError) -> bool:
-        """Count a frame that was refused; return whether it is one malformed frame too many."""
+        """Count a refused frame; return whether there are too many malformed ones in a row."""
         self.malformed = self.malformed + 1 if isinstance(error, InvalidFrame) else 0
         return self.malformed >= self._max_malformed

@@ -1,7 +1,7 @@
 """Connection: one WebSocket, as the services see it. Knows frames, deadlines and close codes, not chats.
 
-Here are its life, its deadlines and what it receives; what it sends is `live_support.websocket.sender`'s. The client
-waits for us: while one of its frames is being handled, later ones wait in order, and reading pauses.
+This module has its life, its deadlines and its receiving side; the sending side is in `live_support.websocket.sender`.
+While one of a client's frames is being handled, its later ones wait in order, and reading pauses.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ log = structlog.get_logger()
 
 
 class Connection(Sender, Receiver):
-    """A WebSocket to which `send` and `close` never wait, and whose frames go to a `Handler`.
+    """A WebSocket whose `send` and `close` never wait, and whose frames are passed to a `Handler`.
 
     Args:
         settings: the deadlines and bounds.
-        connections: the process's; it belongs to them while it is open.
+        connections: the registry of the process, which holds it while it is open.
     """
 
     __slots__ = ("_conduct", "_inbox", "_patient_until", "_read_again_at", "id")
@@ -55,11 +55,11 @@ class Connection(Sender, Receiver):
             super().close(code, reason)
 
     def request_started(self) -> None:
-        """Count a frame whose answer comes later; with too many of them in flight, later frames wait."""
+        """Count a frame as in flight: its answer comes later. With too many in flight, later frames wait."""
         self._inbox.in_flight += 1
 
     def request_finished(self, error: Exception | None) -> None:
-        """End what `request_started` began; an error is told to the client."""
+        """Count a frame as answered; an error is sent to the client."""
         may_go_on = self._inbox.finish()
         if error is not None:
             self._failed(error)
@@ -69,21 +69,21 @@ class Connection(Sender, Receiver):
     # For the end of the service.
 
     def stop_receiving(self) -> None:
-        """Take no more frames; those that were taken are dealt with."""
+        """Accept no more frames; accepted ones are still handled."""
         if self._state is OPEN:
             self._state = DRAINING
 
     @property
     def working(self) -> bool:
-        """Whether frames that were taken are still to be answered."""
-        return self._inbox.working and not self._outbox.in_parts  # whose reader gets them elsewhere
+        """Whether accepted frames are not answered yet."""
+        return self._inbox.working and not self._outbox.in_parts  # a client in the middle of a history joins elsewhere
 
     # The connection's life.
 
     async def run(self, socket: WebSocket[Any, Any, Any], handler: Handler, *, subprotocol: str | None = None) -> None:
-        """Accept, and pass each frame to the handler until the client or we close. Called once.
+        """Accept the handshake, and pass each frame to the handler until the end. Called once.
 
-        It may return while the connection lives on: then no task waits for it, and nothing of the handshake is kept.
+        It may return while the connection stays open: then no task waits for it, and nothing of the handshake is kept.
 
         Args:
             socket: not accepted yet.
@@ -93,7 +93,7 @@ class Connection(Sender, Receiver):
         self._handler = handler
         try:
             self._transport = await open_transport(socket, self, subprotocol)
-        except BaseException:  # the client has gone in the middle of it
+        except BaseException:  # the client has disconnected meanwhile
             if pending := handler.connection_lost():
                 await pending
             raise
@@ -104,7 +104,7 @@ class Connection(Sender, Receiver):
         self.flush()
         await self._transport.run()
 
-    # What the transport tells.
+    # Called by the transport.
 
     def frame_received(self, frame: bytes) -> None:
         if self._state is not OPEN:
@@ -147,7 +147,7 @@ class Connection(Sender, Receiver):
             await pending
             self._conduct.malformed = 0
         except asyncio.CancelledError:
-            self._inbox.clear()  # the server's patience at its stop is over
+            self._inbox.clear()  # the server stops and waits no longer
             raise
         except Exception as error:
             self._failed(error)
@@ -156,7 +156,7 @@ class Connection(Sender, Receiver):
             self._proceed()
 
     def _proceed(self) -> None:
-        """Deal with the frames that waited; then read on, or leave."""
+        """Handle the frames that waited; then read on, or end."""
         while (frame := self._inbox.next_frame()) is not None:
             self._handle(frame, self._loop.time())
         if self._inbox.blocked:
@@ -183,7 +183,7 @@ class Connection(Sender, Receiver):
             self.close(CloseCode.INTERNAL_ERROR)
 
     def _end(self) -> None:
-        # It leads back here; without it the memory is free at once, and not at the next garbage collection.
+        # The handler refers to this connection: without it the memory is freed at once, not by the garbage collector.
         handler, self._handler = self._handler, NO_HANDLER
         try:
             if pending := handler.connection_lost():
@@ -194,9 +194,9 @@ class Connection(Sender, Receiver):
     # Deadlines.
 
     def on_deadline(self, now: float) -> float:
-        """Do what is due; return when the next thing will be."""
+        """Do what is due; return the time of the next deadline."""
         if self._cut_at <= now:
-            self._cut_at = NEVER  # once: a transport that is aborted already has no socket
+            self._cut_at = NEVER  # only once: an aborted transport has no socket
             self.abort(CloseCode.SLOW_CONSUMER)
             return NEVER
         if self._read_again_at <= now:
@@ -221,7 +221,7 @@ class Connection(Sender, Receiver):
             grace = 0.0
         now = self._loop.time()
         idle_at = self._last_activity + self._settings.idle_seconds
-        # What has just been sent leaves at the end of this turn. What a client does not take is no activity.
+        # Frames of this turn are sent at its end. Frames that a client does not read are no activity.
         sending = self._outbox.writable and len(self._outbox) > 0
         if grace <= 0 and not sending and idle_at <= now:
             self.close(CloseCode.IDLE)

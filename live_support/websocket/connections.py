@@ -1,4 +1,4 @@
-"""Connections: the open WebSockets of a process, and what is done for all of them: deadlines, flushes, tasks."""
+"""Connections: the open WebSockets of a process, with their deadlines, flushes and tasks."""
 
 import asyncio
 from abc import abstractmethod
@@ -24,16 +24,16 @@ class RegisteredConnection(Timed):
 
     @abstractmethod
     def flush(self) -> None:
-        """Hand over what was sent in this turn of the event loop."""
+        """Pass the frames of this turn of the event loop to the transport."""
 
     @abstractmethod
     def stop_receiving(self) -> None:
-        """Take no more frames."""
+        """Accept no more frames."""
 
     @property
     @abstractmethod
     def working(self) -> bool:
-        """Whether frames that were taken are still to be answered."""
+        """Whether accepted frames are not answered yet."""
 
     @abstractmethod
     def close(self, code: CloseCode) -> None:
@@ -45,7 +45,7 @@ class RegisteredConnection(Timed):
 
 
 class Connections:
-    """A registry, with one clock and one flush at a turn's end for all."""
+    """The registry of open connections, with one timer and one flush at the end of a turn for all."""
 
     def __init__(self) -> None:
         self._open: set[RegisteredConnection] = set()
@@ -54,10 +54,11 @@ class Connections:
         self._tasks = Tasks()
 
     def __len__(self) -> int:
+        """Return how many connections are open."""
         return len(self._open)
 
     def __iter__(self) -> Iterator[RegisteredConnection]:
-        """A copy: closing connections go while one iterates."""
+        """Iterate over a copy: closing connections leave the registry meanwhile."""
         return iter(tuple(self._open))
 
     def add(self, connection: RegisteredConnection, at: float) -> None:
@@ -86,16 +87,16 @@ class Connections:
         for connection in unsent:
             try:
                 connection.flush()
-            except Exception as error:  # the others want theirs
+            except Exception as error:  # the other connections are flushed all the same
                 log.error("flush_failed", exc_info=error)
-                connection.abort()  # what it should have got is in the history
+                connection.abort()  # the history has the lost frames
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine for a connection, which may be lost meanwhile; `close` waits for its end."""
         self._tasks.spawn(coroutine)
 
     async def close(self, seconds: float) -> None:
-        """Wait for what still runs for connections that are gone, but no longer than this; then stop the clock."""
+        """Wait for the tasks of connections that are gone, but no longer than this; then stop the timer."""
         await self._tasks.finish(seconds)
         await self._tasks.close()
         self._wheel.close()

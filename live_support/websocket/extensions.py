@@ -1,4 +1,4 @@
-"""What our servers offer an application beyond ASGI: the keys of the scope's `extensions`."""
+"""The keys of the scope's `extensions` by which our servers offer more than ASGI."""
 
 from typing import Final
 
@@ -9,4 +9,4 @@ ABORT: Final = "live_support.abort"
 """Cuts off a client that does not read."""
 
 SEND_PART: Final = "live_support.send_part"
-"""Sends a text message in several frames; ASGI itself has no words for it."""
+"""Sends a text message in several frames; ASGI itself has no message for that."""

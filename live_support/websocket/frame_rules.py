@@ -1,7 +1,7 @@
-"""FrameRules: what RFC 6455 and our bounds say about one client's frames. Knows no socket.
+"""FrameRules: applies RFC 6455 and our bounds to one client's frames. Knows no socket.
 
-The layer on picows, which only cuts the stream of bytes into frames, asks for everything; uvicorn's own layer has the
-rules of the RFC, and asks for the bounds.
+The layer on picows, which only splits the stream of bytes into frames, uses all of it; uvicorn's own layer implements
+the RFC, and uses the bounds.
 """
 
 from functools import cache
@@ -14,27 +14,27 @@ from live_support.rate import Bucket, Rate
 
 _MAX_IGNORED_BYTES = 1024 * 1024
 _IGNORED_FRAME_BYTES = 1024
-"""What each ignored frame counts besides its size."""
+"""Added to the size of each ignored frame."""
 
 # RFC 6455 section 7.4.1 and the registry of IANA; 1004, 1005, 1006 and 1015 are never sent.
 _CLOSE_CODES = frozenset({*range(1000, 1004), *range(1007, 1015)})
-# Those of section 7.4.2: of libraries and of applications.
+# Section 7.4.2: the codes of libraries and of applications.
 _OTHER_CLOSE_CODES = range(3000, 5000)
 
 
 class ViolationError(Exception):
-    """Raised when a client breaks a rule: the connection is to be closed with this code and reason."""
+    """Raised when a client breaks a rule: the connection must be closed with this code and reason."""
 
     def __init__(self, code: CloseCode, reason: str, *, at_once: bool = False) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
         self.at_once = at_once
-        """Whether not even the client's close frame is waited for."""
+        """Whether to close at once, without waiting for the client's close frame."""
 
 
 class CloseAnswer(NamedTuple):
-    """What is sent in answer to a close frame."""
+    """The answer to a close frame."""
 
     code: int | None
     """None: a frame without payload."""
@@ -42,10 +42,10 @@ class CloseAnswer(NamedTuple):
 
 
 class FrameRules:
-    """Puts messages together, and bounds what costs a client nothing.
+    """Assembles messages, and bounds frames that cost a client nothing.
 
     Args:
-        limits: of fragments and control frames.
+        limits: bounds of fragments and control frames.
     """
 
     __slots__ = ("_control_frames", "_fragments", "_limits", "_size")
@@ -53,11 +53,11 @@ class FrameRules:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._fragments: list[bytes] | None = None
-        self._size = 0  # of the fragments, or of what is ignored
+        self._size = 0  # of the fragments, or of ignored frames
         self._control_frames: Bucket | None = None
 
     def message_began(self, payload: bytes, *, last: bool) -> bytes | None:
-        """Take the first frame of a message (section 5.4); return the message if it is complete.
+        """Handle the first frame of a message (section 5.4); return the message if it is complete.
 
         Raises:
             ViolationError: it comes in the middle of another message, or is not UTF-8.
@@ -71,7 +71,7 @@ class FrameRules:
         return None
 
     def binary_began(self) -> None:
-        """Take the first frame of a binary message, which the caller refuses.
+        """Handle the first frame of a binary message, which the caller refuses.
 
         Raises:
             ViolationError: it comes in the middle of another message.
@@ -80,10 +80,10 @@ class FrameRules:
             raise _in_another()
 
     def message_continued(self, payload: bytes, *, last: bool) -> bytes | None:
-        """Take a later frame of a message; return the message once it is complete.
+        """Handle a later frame of a message; return the message once it is complete.
 
         Raises:
-            ViolationError: there is nothing to continue, or the message is too large, has too many fragments, or is
+            ViolationError: there is no message to continue, or it is too large, has too many fragments, or is
                 not UTF-8.
         """
         fragments = self._fragments
@@ -100,13 +100,13 @@ class FrameRules:
         return _checked_text(b"".join(fragments))
 
     def check_fragments(self, count: int) -> None:
-        """Check that a message may have one fragment more: empty ones add nothing to its size.
+        """Check that a message may have one more fragment: empty ones add nothing to its size.
 
         Args:
             count: how many it has.
 
         Raises:
-            ViolationError: those are as many as it may have.
+            ViolationError: it has as many as it may have.
         """
         if count >= self._limits.fragments:
             raise ViolationError(CloseCode.POLICY_VIOLATION, "too many fragments", at_once=True)
@@ -124,18 +124,18 @@ class FrameRules:
             raise ViolationError(CloseCode.POLICY_VIOLATION, "too many control frames", at_once=True)
 
     def close_sent(self) -> None:
-        """Note that we have sent a close frame: all that still comes before the client's is ignored."""
+        """Note that we have sent a close frame: frames before the client's close frame are ignored."""
         self._fragments = None
         self._size = 0
 
     def ignored(self, size: int) -> bool:
-        """Count a frame that came after our close frame; return whether it is too much to wait for the client's."""
+        """Count a frame after our close frame; return whether the client has sent too much to wait for its own."""
         self._size += _IGNORED_FRAME_BYTES + size
         return self._size > _MAX_IGNORED_BYTES
 
 
 def close_answer(payload: bytes) -> CloseAnswer:
-    """Return what is sent in answer to a close frame (section 5.5.1): its own code, where a client may send that."""
+    """Return the answer to a close frame (section 5.5.1): its own code, where a client may send that."""
     if not payload:
         return CloseAnswer(None)
     code = int.from_bytes(payload[:2], "big") if len(payload) > 1 else 0

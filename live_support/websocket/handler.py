@@ -1,4 +1,4 @@
-"""Handler: what a connection does with its frames. Each kind of session implements it."""
+"""Handler: handles the frames of one connection. Each kind of session implements it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
@@ -10,21 +10,21 @@ Pending = Coroutine[Any, Any, None] | None
 
 
 class Handler(ABC):
-    """One connection's application side. The connection calls it; only its coroutines may wait."""
+    """The application side of one connection, which calls it. Only its coroutines may wait."""
 
     __slots__ = ()
 
     @abstractmethod
     def frame_received(self, frame: bytes) -> Pending:
-        """Do what a text frame asks for.
+        """Handle a text frame.
 
         Returns:
-            None when it is done or on its way (see `Connection.request_started`), else a coroutine that the
+            None when it is handled or in flight (see `Connection.request_started`), else a coroutine that the
             connection runs before it passes on the next frame.
 
         Raises:
-            ChatError: the frame was refused, also by the coroutine; the client gets the error's frame. Any other
-                exception closes with 1011.
+            ChatError: the frame was refused; the coroutine may raise it, too. The client is sent an error frame. Any
+                other exception closes with 1011.
         """
 
     @abstractmethod
@@ -36,21 +36,21 @@ class Handler(ABC):
         """Encode an error for this client."""
 
     def more_frames(self) -> list[bytes]:
-        """Return the next frames to send. Called whenever the client has taken everything; see `Connection.flush`."""
+        """Return the next frames to send. Called whenever the outbox is empty; see `Connection.flush`."""
         return []
 
     async def idle_grace(self, idle_seconds: float) -> float:  # noqa: ARG002
-        """Return for how many seconds more an idle connection may stay open; 0 closes it."""
+        """Return how many seconds longer an idle connection may stay open; 0 closes it."""
         return 0
 
 
 class NullHandler(Handler):
-    """Ignores everything: for a connection that is only told why it is closed."""
+    """Ignores all frames: for a connection that is only accepted to be closed with a code."""
 
     __slots__ = ()
 
     def frame_received(self, frame: bytes) -> None:
-        """Ignore it."""
+        """Ignore the frame."""
 
     def connection_lost(self) -> None:
         """Do nothing."""

@@ -1,13 +1,13 @@
-"""Inbox: the order of one client's frames, and how many are in flight. Knows neither the loop nor a transport."""
+"""Inbox: keeps one client's frames in order, and counts those in flight. Knows neither the loop nor a transport."""
 
 from collections import deque
 
 
 class Inbox:
-    """Lets frames through in order: not past one that holds up the rest, and not with too many in flight.
+    """Releases frames in order, unless one holds up the rest or too many are in flight.
 
     Args:
-        max_in_flight: frames that may be without their answer before later ones wait.
+        max_in_flight: frames without an answer, beyond which later ones wait.
     """
 
     __slots__ = ("_frames", "_held", "_max_in_flight", "in_flight")
@@ -15,13 +15,13 @@ class Inbox:
     def __init__(self, max_in_flight: int) -> None:
         self._max_in_flight = max_in_flight
         self.in_flight = 0
-        """Frames that were handled as far as possible, and whose answer comes later."""
+        """Frames that were handled, and whose answer comes later."""
         self._held = False
         self._frames: deque[bytes] | None = None  # most connections never have a frame waiting
 
     @property
     def blocked(self) -> bool:
-        """Whether frames have to wait."""
+        """Whether frames must wait."""
         return self._held or self.in_flight >= self._max_in_flight
 
     @property
@@ -30,7 +30,7 @@ class Inbox:
         return self._held or self.in_flight > 0 or bool(self._frames)
 
     def accept(self, frame: bytes) -> bool:
-        """Return whether a frame is to be handled now; if not, it waits for `next_frame`."""
+        """Return whether a frame can be handled now; otherwise it waits for `next_frame`."""
         if self._frames is None:
             if not self._held and self.in_flight < self._max_in_flight:
                 return True
@@ -39,7 +39,7 @@ class Inbox:
         return False
 
     def next_frame(self) -> bytes | None:
-        """Take the waiting frame whose turn it is; None while there is none."""
+        """Take the next waiting frame; None if there is none or it must wait."""
         if self._frames is None or self.blocked:
             return None
         if self._frames:
@@ -52,11 +52,11 @@ class Inbox:
         self._held = True
 
     def release(self) -> None:
-        """End what `hold` began."""
+        """Let the waiting frames go on after `hold`."""
         self._held = False
 
     def finish(self) -> bool:
-        """Count one less in flight; return whether waiting frames may go on because of it."""
+        """Count one frame less in flight; return whether waiting frames may go on because of that."""
         self.in_flight -= 1
         return self.in_flight == self._max_in_flight - 1
 

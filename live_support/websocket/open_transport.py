@@ -1,4 +1,4 @@
-"""How a WebSocket is accepted and becomes a transport: the fast one where the server offers it, else ASGI's."""
+"""Accepts a WebSocket and makes its transport: the fast one where the server offers it, else ASGI's."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,11 +17,11 @@ async def open_transport(
 
     Args:
         socket: not accepted yet.
-        receiver: is told what comes.
+        receiver: called with frames and events.
         subprotocol: the one to select, of those that the client offers.
 
     Raises:
-        Exception: the client has gone; which one depends on the server.
+        Exception: the client has disconnected; which exception depends on the server.
     """
     await socket.accept(subprotocols=subprotocol)
     extensions: dict[str, Any] = socket.scope.get("extensions") or {}

@@ -1,34 +1,35 @@
-"""Outbox: the frames that wait for one client, in order and within bounds. Knows neither the loop nor a transport."""
+"""Outbox: queues the frames to one client, in order and within bounds. Knows neither the loop nor a transport."""
 
 from live_support.limits import Limits
 
 MAX_WRITE_BYTES = 16 * 1024
-"""More leaves in several writes, so that the transport can say in between that the client takes no more."""
+"""Larger writes are split, so that the transport can report in between that the client reads no more."""
 
 
 class Outbox:
-    """What is sent, and has not been handed to the transport.
+    """The frames that have not been passed to the transport.
 
     Args:
-        limits: how many frames and bytes may wait.
+        limits: bounds of frames and bytes.
     """
 
     __slots__ = ("_frames", "_limits", "_size", "in_parts", "writable")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._frames: list[bytes] | None = None  # most connections have nothing waiting most of the time
+        self._frames: list[bytes] | None = None  # most connections have no frame waiting most of the time
         self._size = 0  # counts only while there are frames
         self.writable = False
-        """Whether the client takes something."""
+        """Whether the transport accepts frames."""
         self.in_parts = False
-        """Whether the last part of a message is still to come, so that every other frame has to wait."""
+        """Whether a message is sent in parts and not complete, so that every other frame must wait."""
 
     def __len__(self) -> int:
+        """Return how many frames are queued."""
         return len(self._frames or ())
 
     def add(self, frame: bytes) -> int:
-        """Add a frame; return how many are waiting, or 0 when the outbox is full and has not taken it."""
+        """Add a frame; return how many are queued, or 0 if the outbox is full and did not accept it."""
         frames = self._frames
         if frames is None:
             self._frames = [frame]
@@ -41,12 +42,12 @@ class Outbox:
         return len(frames)
 
     def refill(self, frames: list[bytes]) -> None:
-        """Fill the empty outbox with frames, whatever its bounds."""
+        """Fill the empty outbox with frames, regardless of its bounds."""
         self._frames = frames
         self._size = sum(map(len, frames))
 
     def next_write(self) -> list[bytes] | None:
-        """Take the frames of one write: `MAX_WRITE_BYTES`, or a larger frame alone. None when none may leave."""
+        """Take the frames of one write: up to `MAX_WRITE_BYTES`, or a larger frame alone. None if none may be sent."""
         frames = self._frames
         if frames is None or not self.writable or self.in_parts:
             return None
@@ -62,10 +63,10 @@ class Outbox:
         return frames[:count]
 
     def start_part(self, *, last: bool) -> bool:
-        """Note that a part of a message leaves; return whether it is the first one."""
+        """Note that a part of a message is sent; return whether it is the first one."""
         first, self.in_parts = not self.in_parts, not last
         return first
 
     def clear(self) -> None:
-        """Drop what is waiting."""
+        """Drop the queued frames."""
         self._frames = None

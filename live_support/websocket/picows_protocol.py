@@ -1,10 +1,10 @@
-"""PicowsProtocol: the WebSocket class of uvicorn's that hands open connections over to picows.
+"""PicowsProtocol: a WebSocket class for uvicorn that hands open connections over to picows.
 
-uvicorn's own class does the handshake, so that refusals, headers and subprotocols are what they are with it. In the
-scope stands an extension with which the handler, once it has accepted, takes the connection out of ASGI: from then
-on frames come by a plain call, and leave by one. No task, queue or ASGI message is left of the handshake.
+uvicorn's own class does the handshake, so refusals, headers and subprotocols are the same. The scope has an extension
+with which the handler, once it has accepted, takes the connection out of ASGI: from then on frames are received and
+sent by plain calls. No task, queue or ASGI message is left of the handshake.
 
-`live_support.websocket.picows_transport` is what the handler gets.
+The handler gets a `live_support.websocket.picows_transport`.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ log = structlog.get_logger()
 
 _READ_BYTES = 16 * 1024
 _BUFFER_BYTES = 2048
-"""picows' buffer begins with this, and doubles as long as a frame does not fit."""
+"""The initial size of picows' buffer, which doubles until a frame fits."""
 
-# The handshake is over when picows sees the connection. It is shown one all the same, and what it answers is empty.
+# picows gets the connection after the handshake, but expects one. So it is given this request, and answers nothing.
 _HEAD = (
     b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
@@ -38,7 +38,7 @@ _HEAD = (
 
 
 class _Answered:
-    """The response to that handshake, as picows wants it."""
+    """The empty response to that handshake, in the form that picows expects."""
 
     status = HTTPStatus.SWITCHING_PROTOCOLS
     headers: dict[str, str] = {}  # noqa: RUF012 - picows writes the same key into it each time
@@ -48,7 +48,7 @@ class _Answered:
 
 
 class _Log:
-    """picows' logger: any client can make it write errors, so only its own exceptions pass."""
+    """A logger for picows: any client can cause error messages, so only its own exceptions are logged."""
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802, ARG002
         return False
@@ -85,14 +85,14 @@ class PicowsProtocol(WebSocketProtocol):
             cast(dict[str, object], self.scope["extensions"])[DIRECT] = self._hand_over
 
     def handshake_answered(self) -> None:
-        """Leave the frames that have come too early to picows."""
+        """Leave frames that came before the answer to the handshake to picows."""
 
     def _hand_over(self, receiver: Receiver) -> "DirectTransport":
         if self.disconnected or self.close_sent or self.transport.is_closing():
             raise ClientDisconnected
         self.stop_keepalive()
         tcp, self.transport = self.transport, _GONE
-        self.disconnected = True  # whatever the application sends by ASGI from now on raises ClientDisconnected
+        self.disconnected = True  # so sending by ASGI raises ClientDisconnected from now on
         self.connections.discard(self)
         direct = DirectTransport(receiver, tcp, self._server_state, self._limits)
         protocol = _Protocol(
@@ -107,14 +107,14 @@ class PicowsProtocol(WebSocketProtocol):
         direct.opened(protocol.transport, self.ping_interval, self.ping_timeout)
         tcp.set_protocol(protocol)
         if self._rest:
-            # Reading has paused since. Not now: whoever called is yet to get the transport.
+            # Reading has been paused since. Later, because the caller does not have the transport yet.
             self.loop.call_soon(_catch_up, protocol, tcp, self._rest)
             self._rest = b""
         return direct
 
 
 def _catch_up(protocol: WSProtocol, tcp: asyncio.Transport, data: bytes) -> None:
-    """Show picows the frames that came before the answer to the handshake, and read on."""
+    """Pass the frames that came before the answer to the handshake to picows, and read on."""
     if not tcp.is_closing():
         tcp.resume_reading()
     while data and not tcp.is_closing():
@@ -132,10 +132,10 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
     __slots__ = ()
 
     def get_buffer(self, size_hint: int) -> memoryview:
-        # Whenever a read fills the buffer, picows doubles it; so a client that floods would have a buffer as large as
-        # the kernel's. With this it grows only for a frame that does not fit.
+        # picows doubles the buffer whenever a read fills it, so a flood would make it as large as the kernel's. With
+        # this bound it grows only for a frame that does not fit.
         buffer = _get_buffer(self, size_hint)
         return buffer if len(buffer) <= _READ_BYTES else buffer[:_READ_BYTES]
 
     def data_received(self, data: bytes) -> None:
-        """Never called. uvloop keeps the method of the protocol before, and with it all that is left of uvicorn's."""
+        """Never called. Otherwise uvloop would keep the former protocol's method, and with it uvicorn's objects."""

@@ -1,6 +1,6 @@
-"""DirectTransport: an open WebSocket on picows, for the connection, and a listener, for picows.
+"""DirectTransport: an open WebSocket on picows: a transport for the connection, a listener for picows.
 
-picows only cuts the stream of bytes into frames: what RFC 6455 says of them is asked of `FrameRules`.
+picows only splits the stream of bytes into frames; `FrameRules` applies RFC 6455 to them.
 """
 
 import asyncio
@@ -25,15 +25,15 @@ _TEXT, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONT
 _PING, _PONG, _CLOSE = WSMsgType.PING, WSMsgType.PONG, WSMsgType.CLOSE
 
 _MAX_COPIED_BYTES = 8192
-"""picows copies frames up to this size. Of a larger one it queues the header as a view of memory that its next frame
-overwrites, so a client that reads late would get another frame's header."""
+"""picows copies frames up to this size. For a larger one it queues the header as a view of memory that its next frame
+overwrites, so a client that reads late would get the header of another frame."""
 
 _FIN_BIT = 0x80
 
 
 @lru_cache(4096)
 def _header(size: int, first_byte: int = _FIN_BIT | _TEXT.value) -> bytes:
-    """Begin a frame of a server's (RFC 6455, section 5.2), by default one that is a text message."""
+    """Make the header of a server's frame (RFC 6455, section 5.2), by default of a whole text message."""
     if size < 126:
         return b"%c%c" % (first_byte, size)
     length = b"\x7e" + size.to_bytes(2, "big") if size < 65536 else b"\x7f" + size.to_bytes(8, "big")
@@ -44,10 +44,10 @@ class DirectTransport(WSListener):
     """An open WebSocket on picows. See `live_support.websocket.transport.Transport`.
 
     Args:
-        receiver: is told what comes.
-        tcp: the connection.
-        server: uvicorn's state: which connections are told of its stop.
-        limits: of fragments and control frames.
+        receiver: called with frames and events.
+        tcp: the TCP connection.
+        server: uvicorn's state, with the connections that it closes at its stop.
+        limits: bounds of fragments and control frames.
     """
 
     __slots__ = (
@@ -73,23 +73,23 @@ class DirectTransport(WSListener):
         self._pong_by = NEVER
 
     def opened(self, websocket: WSTransport, ping_seconds: float | None, pong_seconds: float | None) -> None:
-        """Begin."""
+        """Start on a connection that picows has taken over."""
         self._loop = asyncio.get_running_loop()
         self._websocket = websocket
         self._ping_seconds = ping_seconds or NEVER
         self._pong_seconds = pong_seconds or NEVER
-        # Spread, so that connections that came together are not all asked together.
+        # Random, so that connections that were opened together do not get their pings together.
         self._ping_at = self._loop.time() + self._ping_seconds * random.uniform(0.5, 1)  # noqa: S311
         self._server.connections.add(cast(Any, self))
 
     # For the connection.
 
     async def run(self) -> None:
-        """Return at once: picows calls for each frame."""
+        """Return at once: picows calls this object for each frame."""
 
     def send(self, frames: Sequence[bytes]) -> None:
         if self._websocket.is_close_frame_sent:
-            return  # by picows, because of an error of which we are yet to be told
+            return  # by picows, because of an error that it has not reported yet
         try:
             if len(frames) > 1:
                 self._tcp.write(b"".join([part for frame in frames for part in (_header(len(frame)), frame)]))
@@ -97,7 +97,7 @@ class DirectTransport(WSListener):
                 self._websocket.send(_TEXT, frames[0])
             else:
                 self._tcp.writelines((_header(len(frames[0])), frames[0]))
-        except RuntimeError:  # the connection is lost, which we are yet to be told
+        except RuntimeError:  # the connection is lost, which was not reported yet
             pass
 
     def send_part(self, part: bytes, *, first: bool, last: bool) -> None:
@@ -131,7 +131,7 @@ class DirectTransport(WSListener):
             if self._tcp.is_reading():
                 self._fail(ViolationError(CloseCode.INTERNAL_ERROR, "keepalive ping timeout", at_once=True))
                 return NEVER
-            # The answer may lie where we do not read at the moment.
+            # The answer may be in the data that is not being read now.
             self._pong_by = now + self._pong_seconds
         if self._ping_at <= now:
             self._websocket.send_ping()
@@ -143,11 +143,11 @@ class DirectTransport(WSListener):
 
     @property
     def transport(self) -> asyncio.Transport:
-        """The TCP connection, under the name that uvicorn's protocols have for it."""
+        """The TCP connection, under the name that uvicorn's protocols use."""
         return self._tcp
 
     def shutdown(self) -> None:
-        """Called when the server stops and has seen everybody off: whoever is here has only just come."""
+        """Called when the server has stopped and closed all connections: this one was opened afterwards."""
         self.abort()
 
     # For picows.
@@ -166,11 +166,11 @@ class DirectTransport(WSListener):
                 self._receiver.frame_received(message)
 
     def _message_of(self, transport: WSTransport, frame: WSFrame) -> bytes | None:
-        """Do what a frame asks for; return the text message that it completes, if it does."""
+        """Handle a frame; return the text message that it completes, if it does."""
         kind = frame.msg_type
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             raise ViolationError(CloseCode.PROTOCOL_ERROR, "reserved bits must be 0")
-        # The frame's memory is picows': the next read overwrites it.
+        # The frame's memory belongs to picows: the next read overwrites it.
         if kind is _TEXT:
             return self._rules.message_began(frame.get_payload_as_bytes(), last=frame.fin)
         if kind is _CONTINUATION:
@@ -189,7 +189,7 @@ class DirectTransport(WSListener):
         return None
 
     def _closed_by_client(self, payload: bytes) -> None:
-        # First, so that what was sent before leaves before.
+        # First, so that earlier frames are sent before the answer.
         self._receiver.closing_began()
         code, reason = close_answer(payload)
         if code is None:
@@ -202,7 +202,7 @@ class DirectTransport(WSListener):
         self._tcp.close()
 
     def _fail(self, violation: ViolationError) -> None:
-        """Close, because the client breaks a rule. It may answer with its own close frame."""
+        """Close, because the client broke a rule. It may answer with its own close frame."""
         refused_by_layer(violation.code)
         self._receiver.closing_began()
         self.close(violation.code, violation.reason)
@@ -212,11 +212,11 @@ class DirectTransport(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         handshake: Any = transport.close_handshake  # None without one, unlike in the stubs
         if not self._ignoring_input and handshake is not None and handshake.sent is not None:
-            refused_by_layer(handshake.sent.code)  # picows has closed, without a word to us
+            refused_by_layer(handshake.sent.code)  # picows has closed by itself
         self._ignoring_input = True
         self._server.connections.discard(cast(Any, self))
         receiver = self._receiver
-        del self._receiver  # which holds this transport
+        del self._receiver  # it refers to this transport
         receiver.connection_lost()
 
     def pause_writing(self) -> None:

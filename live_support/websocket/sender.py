@@ -1,6 +1,6 @@
-"""Sender: the sending side of a connection. What leaves is frames, in order, and at last a close frame.
+"""Sender: the sending side of a connection. It sends frames in order, and finally a close frame.
 
-It never waits for the client: what the client does not take waits in a bounded outbox.
+It never waits for the client: frames that the client does not read wait in a bounded outbox.
 """
 
 import asyncio
@@ -15,25 +15,25 @@ from live_support.websocket.state import CLOSE_SENT, CLOSING, CONNECTING, REFUSE
 from live_support.websocket.transport import Transport
 from schemas.errors import ChatError, ClaimsNobody, CloseCode, Forbidden, InvalidFrame
 
-# Close codes from here on are the protocol's own: each says why a client is sent away. The others are for failures of
-# ours, but for one.
+# Close codes from here on are the protocol's own, and give a reason in the client. All others but one are for failures
+# of ours.
 _OURS = 4000
-# Of tokens and rates there is a line with more to say.
+# Refused tokens and rates have log lines with more detail.
 _LOGGED_ELSEWHERE = (CloseCode.NOT_AUTHENTICATED, CloseCode.RATE_LIMITED)
 
 NO_HANDLER = NullHandler()
-"""Stands for the handler before a connection opens and after its end."""
+"""The handler of a connection before it opens and after its end."""
 
 
 class Sender(RegisteredConnection):
-    """The sending side of a `Connection`, which adds the other. It closes a client that is too slow by itself.
+    """The sending side of a `Connection`. It closes the connection of a client that reads too slowly.
 
     Args:
         settings: the deadlines and bounds.
-        connections: the process's.
+        connections: the registry of the process.
     """
 
-    # Thousands are idle at a time: no dict.
+    # Thousands of connections are idle at a time, so they have no dict.
     __slots__ = (
         "_close_code",
         "_close_reason",
@@ -69,12 +69,12 @@ class Sender(RegisteredConnection):
         self._deadline_at = NEVER
         self._deadline_reason = ""
 
-    # For the services: none of these waits but `send_part`.
+    # For the services: none of these but `send_part` waits.
 
     def send(self, frame: bytes) -> None:
-        """Send a text frame; a client that lets too many pile up is closed with 4008.
+        """Send a text frame; a client for which too many pile up is closed with 4008.
 
-        What is sent in one turn of the event loop leaves together, at its end.
+        The frames of one turn of the event loop are written together, at its end.
         """
         if self._state >= REFUSED:
             return
@@ -86,7 +86,7 @@ class Sender(RegisteredConnection):
             self._send_despite_full_outbox(frame)
 
     def _send_despite_full_outbox(self, frame: bytes) -> None:
-        if self._outbox.writable and not self._outbox.in_parts:  # it is only much for one turn
+        if self._outbox.writable and not self._outbox.in_parts:  # these are only many frames for one turn
             self.flush()
             self.send(frame)
         else:
@@ -94,12 +94,12 @@ class Sender(RegisteredConnection):
             self.close(CloseCode.SLOW_CONSUMER)
 
     async def send_part(self, part: bytes, *, last: bool = False) -> bool:
-        """Send a part of a message that is too large to wait for the client as a whole.
+        """Send a part of a message that is too large to be queued as a whole.
 
-        It waits until the client has taken most of what was sent before. Other messages wait for the last part.
+        It waits until the client has read most of the former parts. Other messages wait for the last part.
 
         Returns:
-            Whether more may be sent: not to a client that has gone or is to go.
+            Whether more may be sent: not if the connection is closing or closed.
         """
         self.flush()
         while self._state < REFUSED and not self._outbox.writable:
@@ -115,19 +115,19 @@ class Sender(RegisteredConnection):
         return True
 
     def refuse(self, error: ChatError) -> None:
-        """Tell the client of an error, and close if the error says so."""
+        """Send an error to the client, and close if the error has a close code."""
         if isinstance(error, InvalidFrame) and not isinstance(error, ClaimsNobody):
             refused(Refusal.MALFORMED)
         elif isinstance(error, Forbidden) and error.close is None:
             refused(Refusal.NOT_YOURS)
         if self._state >= REFUSED:
-            return  # and perhaps the handler is gone
+            return  # the handler may be gone
         self.send(self._handler.error_frame(error))
         if error.close is not None:
             self.close(error.close)
 
     def close(self, code: CloseCode, reason: str | None = None) -> None:
-        """Close after the frames that are queued. The first code counts, and its reason unless another is given."""
+        """Close after the queued frames. The first code counts, and its reason unless another is given."""
         if self._state >= REFUSED:
             return
         if code is CloseCode.UNSUPPORTED_DATA or (code >= _OURS and code not in _LOGGED_ELSEWHERE):
@@ -139,13 +139,13 @@ class Sender(RegisteredConnection):
             return
         self._state = CLOSING
         if self._outbox.in_parts:
-            self._outbox.clear()  # nothing but the close may come in the middle of a message
+            self._outbox.clear()  # only a close frame may come in the middle of a message
         self.flush()
         self._tell_room()
 
     @property
     def closing(self) -> bool:
-        """Whether nothing more will be sent."""
+        """Whether no further frame will be sent."""
         return self._state >= REFUSED
 
     def set_deadline(self, seconds: float, reason: str) -> None:
@@ -155,16 +155,16 @@ class Sender(RegisteredConnection):
         self._connections.schedule(self, self._deadline_at)
 
     def clear_deadline(self) -> None:
-        """Call off what `set_deadline` has set."""
+        """Cancel the deadline of `set_deadline`."""
         self._deadline_at = NEVER
 
     def abort(self, code: CloseCode = CloseCode.SERVICE_RESTART) -> None:
-        """Cut the connection, now. It has been open."""
+        """Cut the connection at once. It must have been open."""
         self._outbox.clear()
         self.close(code)
         self._transport.abort()
 
-    # What the transport tells.
+    # Called by the transport.
 
     def pause_writing(self) -> None:
         self._outbox.writable = False
@@ -187,7 +187,7 @@ class Sender(RegisteredConnection):
     # Writing.
 
     def flush(self) -> None:
-        """Hand over what waits, and more of the handler's, as long as the client takes it."""
+        """Pass queued frames, and then further ones of the handler, to the transport while it accepts them."""
         outbox = self._outbox
         while frames := outbox.next_write() or self._refilled():
             self._last_activity = self._loop.time()
@@ -210,7 +210,7 @@ class Sender(RegisteredConnection):
         self._tell_room()
 
     def _tell_room(self) -> None:
-        """Let `send_part` look again."""
+        """Wake `send_part`."""
         room, self._room = self._room, None
         if room is not None and not room.done():
             room.set_result(None)
@@ -218,10 +218,10 @@ class Sender(RegisteredConnection):
     def _send_close(self) -> None:
         self._state = CLOSE_SENT
         self._transport.close(self._close_code, self._close_reason)
-        # A client that does not even read the close frame would keep its socket for ever.
+        # A client that does not read the close frame would otherwise keep its socket for ever.
         self._cut_off_in(self._settings.limits.close_seconds)
 
     def _cut_off_in(self, seconds: float) -> None:
-        """Cut the connection unless something better happens before."""
+        """Cut the connection after some seconds, unless the client goes on reading or closes before."""
         self._cut_at = min(self._cut_at, self._loop.time() + seconds)
         self._connections.schedule(self, self._cut_at)

@@ -1,6 +1,6 @@
-"""WebSocketProtocol: uvicorn's own WebSocket class, with what an application cannot do itself.
+"""WebSocketProtocol: uvicorn's own WebSocket class, with additions that an application cannot make itself.
 
-It is the one of the setting `uvicorn`; for `picows` it does the handshake (`live_support.websocket.picows_protocol`).
+The setting `uvicorn` uses it; for `picows` it does the handshake (`live_support.websocket.picows_protocol`).
 """
 
 import socket
@@ -29,9 +29,9 @@ _RESET_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 def cut(tcp: Transport) -> None:
-    """Reset a TCP connection; otherwise the kernel would keep what the client has not read, for minutes."""
-    with suppress(RuntimeError, OSError, ValueError):  # the last of a transport that has been aborted
-        # Otherwise it is closed already, and its number may be another's.
+    """Reset a TCP connection; otherwise the kernel would keep unread data for minutes."""
+    with suppress(RuntimeError, OSError, ValueError):  # the transport was aborted before
+        # Otherwise the socket is closed already, and its number may belong to another one.
         if not tcp.is_closing() or tcp.get_write_buffer_size():
             connection: socket.socket = tcp.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_ONCE)
@@ -39,9 +39,9 @@ def cut(tcp: Transport) -> None:
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Offers the application to abort the TCP connection, and bounds what costs a client nothing.
+    """Lets the application abort the TCP connection, and bounds frames that cost a client nothing.
 
-    A close frame, and even closing the transport, waits behind everything that the client has not read; so a client
+    A close frame, and even closing the transport, waits until the client has read everything before it; so a client
     that never reads would keep its socket for ever. Pings are answered without the application, and empty
     fragments add nothing to a message's size: without a bound either would let the process grow.
 
@@ -59,7 +59,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
-        # Without it the kernel takes some 4 MB for a client before it lets us know that the client reads nothing.
+        # Otherwise the kernel buffers some 4 MB before it shows that the client does not read.
         tcp: socket.socket = transport.get_extra_info("socket")
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.send_buffer_bytes)
 
@@ -74,12 +74,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if not self.handshake_initiated:
             super().data_received(data)  # the head, from the HTTP protocol
             return
-        # Whatever one read brings would be parsed and queued at once: thousands of tiny frames, a dict for each.
+        # Otherwise one read would be parsed and queued at once: thousands of tiny frames, with a dict for each.
         self._rest += data
         if self.handshake_complete:
             self._parse()
         elif len(self._rest) <= self._limits.frame_bytes:
-            # Frames of a client that does not wait for the answer to its handshake; they wait.
+            # Frames of a client that does not wait for the answer to its handshake are kept.
             self.transport.pause_reading()
         else:
             self._rest = b""
@@ -89,7 +89,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.close()
 
     def handshake_answered(self) -> None:
-        """Take the frames that have come too early. Called once the client has been let in."""
+        """Parse frames that came before the answer to the handshake. Called when that is sent."""
         if not self.transport.is_closing():
             self.transport.resume_reading()
             self._parse()
@@ -110,10 +110,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.accept":
             self.handshake_answered()
         elif message["type"] == "websocket.http.response.body":
-            # uvicorn does so after a close; without it, it takes the refusal for a mistake of ours, and logs it.
+            # As uvicorn does after a close; otherwise it logs the refusal as an error of the application.
             self.handshake_complete = self.close_sent
         elif message["type"] == "websocket.close":
-            # uvicorn's own timer only closes, and so waits for a client that does not read.
+            # uvicorn's own timer only closes, which waits for a client that does not read.
             self.loop.call_later(self._limits.close_seconds, cut, self.transport)
 
     async def _send_part(self, part: bytes, *, first: bool, last: bool) -> None:
@@ -127,7 +127,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
 
     def send_500_response(self) -> None:
-        """Refuse the handshake because of a failure of ours: the client, or a proxy, may try again."""
+        """Refuse the handshake because of an internal error: the client, or a proxy, may try again."""
         self._reject(HTTPStatus.SERVICE_UNAVAILABLE, "The server failed to answer.")
 
     def _reject(self, status: HTTPStatus, detail: str) -> None:

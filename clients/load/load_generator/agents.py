@@ -32,12 +32,14 @@ class Agents:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
+        """Connect all agents."""
         await asyncio.gather(*(agent.__aenter__() for agent in self._agents))
         for agent in self._agents:
             self._spawn(agent)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        """Close the connections."""
         await asyncio.gather(*(agent.aclose() for agent in self._agents))
         for task in self._tasks:
             task.cancel()

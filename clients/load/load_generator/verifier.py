@@ -29,6 +29,7 @@ class Token(NamedTuple):
     """On the monotonic clock, which all processes of a machine share."""
 
     def __str__(self) -> str:
+        """Write the token as the content of a message."""
         return f"{self.chat_id}:{self.number}:{self.intended_ns}"
 
     @classmethod
@@ -53,6 +54,7 @@ class Delivered(NamedTuple):
     timestamp: datetime
 
     def __str__(self) -> str:
+        """Name the message in a report."""
         return f"message {self.token.number} of the {self.sender}"
 
 

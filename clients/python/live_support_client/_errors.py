@@ -1,4 +1,4 @@
-"""Our exception hierarchy:
+"""The exceptions, as a tree.
 
 LiveSupportError
  ├── Refused                  the server said no: `code`, `message`, perhaps `retry_after`

@@ -5,9 +5,9 @@
 -- CHAT_TTL_MS, WAITING_TTL_MS
 -- Returns 'stored' (also if it was already), 'late', 'gone', 'forbidden' (the sender is no longer this chat's User or
 -- Support), or 'full'.
--- A message whose reply was lost is sent again. So the highest number that was stored is kept for each connection, and
--- behind it the numbers in the window below it that were not: "7", or "7 5 6". Those come too late: the messages of a
--- connection are stored in their order, or not at all.
+-- A message whose reply was lost is sent again. So the highest stored number is kept for each connection, followed by
+-- the numbers in the window below it that were not stored: "7", or "7 5 6". Messages with these numbers are too late:
+-- the messages of a connection are stored in their order, or not at all.
 
 local own_id, number_text, content = ARGV[2], ARGV[3], ARGV[4]
 local meta = redis.call(
@@ -26,8 +26,8 @@ if number <= last then
   return late and 'late' or 'stored'
 end
 
--- Who may write is decided here, in the same step as the write: a process may not have heard yet that the chat has
--- another Support.
+-- The right to write is checked here, in the same step as the write: the sender's process may not know yet that the
+-- chat has another Support.
 local sender = own_id == user and 'User' or own_id == support and 'Support'
 if not sender then return 'forbidden' end
 

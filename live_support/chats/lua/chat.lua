@@ -6,7 +6,7 @@ local META, LOG, CONNECTIONS, LIVE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 -- A chat is open until the User's first Join, then waiting, and active as soon as a Support has joined. The field
 -- `state` of META says so. Earlier releases write only `joined` and `supportId`, so these decide.
 
--- Whether the stored state is one of a later release. Such a chat is over for this release.
+-- Whether the stored state is one of a later release. Such a chat counts as expired for this release.
 local function is_of_later_release(state)
   return state and state ~= 'active' and state ~= 'waiting' and state ~= 'open'
 end

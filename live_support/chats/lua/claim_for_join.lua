@@ -1,5 +1,5 @@
 -- Claim a user for an agent with a token who is about to join the chat, unless another agent's claim holds the user.
--- Nobody is told, and the user stays in the list: if the chat refuses the agent, nothing has happened.
+-- The list does not change: if the chat refuses the agent, the claim is undone without a trace.
 -- ARGV  1 userId  2 chatId  3 agent  4 connection  5 lease in ms
 -- Returns 'won', 'own' (an earlier claim of this agent holds the user), 'free' (the user does not wait) or 'claimed'.
 

@@ -1,4 +1,4 @@
--- Let a user wait, and publish the join request. Repeated while the user waits, it only returns the time.
+-- Enter a user into the queue, and publish the join request. Repeated while the user waits, it only returns the time.
 -- ARGV  1 userId  2 chatId  3 join request as JSON  4 the channel Join  5 grace in ms  6 maximum of waiting users
 -- Returns since when (µs) the user waits, 0 when an agent has joined meanwhile, or nil when the queue is full.
 
@@ -8,7 +8,7 @@ if queued_at then
   if redis.call('HGET', CHATS, user) ~= ARGV[2] then
     redis.call('HSET', CHATS, user, ARGV[2])
     save_entry(user, 'waiting', redis.call('HGET', ENTRY_IDS, user) or '')
-    note(user) -- it was lost, and nobody could be shown the user
+    note(user) -- the chat was lost, so the user could not be shown
     publish()
   end
 else

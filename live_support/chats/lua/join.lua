@@ -1,4 +1,4 @@
--- Decide a Join by what is stored (PROTOCOL section 3), and read a short log up to this moment.
+-- Decide a Join by the stored state (PROTOCOL section 3), and read the log in the same step if it is short.
 -- ARGV  1 connection  2 participant  3 userId  4 given supportId, or ''  5 token hash, or ''
 --       6 args of Joined, to append on a first Join  7 new supportId  8 supportUserName, or ''
 --       9 the Support's agent, or ''
@@ -21,7 +21,7 @@ local messages = tonumber(meta[8] or 0)
 if not meta[1] or is_of_later_release(meta[12]) then return {'gone'} end
 if user ~= meta[1] then return {'forbidden'} end
 
--- There are a few for each participant, because a connection beyond those replaces another.
+-- The list is short, because a connection beyond the maximum replaces another.
 local this, known, own, supports = participant .. ':' .. connection, false, 0, 0
 for _, member in ipairs(redis.call('ZRANGE', CONNECTIONS, 0, -1)) do
   if member == this then
@@ -32,10 +32,10 @@ for _, member in ipairs(redis.call('ZRANGE', CONNECTIONS, 0, -1)) do
   end
 end
 
--- Whether this is the chat's Support, though it does not say its supportId. Its connection may have been lost before
--- `Joined` reached it. A token tells who it is. Without one it goes by the name, and only while no Support is connected
--- and none has said anything: then there is nothing to take from another. (Messages that a process of an older version
--- has stored are not counted as the User's: who said them is not known.)
+-- Whether this is the chat's Support, though it gives no supportId: its connection may have been lost before `Joined`
+-- reached it. A token identifies it. Without one the name does, but only while no Support is connected and the Support
+-- has sent nothing: then a stranger with the same name gains nothing. (Messages that a process of an older release has
+-- stored are not counted as the User's, since their sender is not known.)
 local function is_the_support()
   if support == '' or agent ~= ARGV[9] then return false end
   if agent ~= '' then return true end
@@ -58,11 +58,11 @@ else
   end
 end
 
--- What is no message is bounded, too: nobody may let a log grow for ever by coming again and again.
+-- Entries without a message are bounded, too: otherwise a client could let a log grow for ever by joining repeatedly.
 local full = own >= MAX_CONNECTIONS
 if full and tonumber(meta[7]) - messages >= MAX_REPLACED then return {'crowded'} end
 
--- The rate of joins, as in take.lua. `joins` is when the bucket is full again; what is later than can be was written
+-- The rate of joins, as in take.lua. `joins` is when the bucket is full again; a time that is too late was written
 -- before the clock was set back.
 if not known then
   local now, size = now_us(), JOIN_US * JOINS

@@ -1,5 +1,5 @@
--- Open a chat for a user, who does not wait before the User's first Join. Repeated it does nothing: what was counted
--- meanwhile must not begin anew.
+-- Open a chat for a user, who enters the queue with the first Join. Repeated it does nothing: the counters must not be
+-- reset.
 -- ARGV  1 userId  2 username  3 token hash, or ''  4 chat TTL in ms
 
 if redis.call('HEXISTS', META, 'userId') == 1 then return end

@@ -1,4 +1,4 @@
--- Included by every script. Redis's clock is the only one we trust. It is read once, so that a script is one moment:
+-- Included by every script. Redis's clock is the only one that counts. It is read once, so that a script is one moment:
 -- before Redis 7.2, TIME goes on while a script runs.
 
 local time = redis.call('TIME')
@@ -7,11 +7,11 @@ local function now_us()
   return time[1] * 1000000 + time[2]
 end
 
--- Lua writes a large number as 1.7e+15, and so does what it is passed to: redis.call of 7.2.0 to 7.2.4 (redis#13113).
+-- Lua formats a large number as 1.7e+15, and so does redis.call of 7.2.0 to 7.2.4 with its arguments (redis#13113).
 local function whole(number)
   return string.format('%d', number)
 end
 
--- The last argument is the deadline (µs), and is taken off. After it nothing may happen: the sender was told that the
--- script failed, and the command has only been on its way for long.
+-- The last argument is the deadline (µs), which is removed. After it nothing may happen: the sender was told that the
+-- script failed, and the command was only delayed.
 if now_us() > tonumber(table.remove(ARGV)) then return redis.error_reply('OVERDUE nobody waits any more') end

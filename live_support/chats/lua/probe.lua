@@ -1,6 +1,6 @@
--- Ask what the user of this connection may do. Nothing happens. That this runs tells that scripts do, and TIME in them.
--- ARGV  commands, with all that belongs to them, each as one text: Redis may crash on those that are too short
--- Returns those that are not allowed.
+-- Check what the user of this connection may do. Nothing changes. That it runs shows that scripts do, and TIME in them.
+-- ARGV  commands with all their arguments, each as one text: Redis may crash on commands that are too short
+-- Returns the commands that are not allowed.
 
 local refused = {}
 for _, text in ipairs(ARGV) do

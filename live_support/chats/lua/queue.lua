@@ -26,8 +26,8 @@ end
 
 local noted
 
--- Note that a user has changed; returns the version. It is never lower than the clock: after a loss of data it is higher
--- than what was lost. Nor does it fall when the clock is set back.
+-- Note that a user has changed; returns the version. It is never lower than the clock: after a loss of data it is
+-- higher than what was lost. Nor does it fall when the clock is set back.
 local function note(user)
   local version, last = redis.call('GET', VERSION) or '0', version_of(last_change())
   if version ~= last then redis.call('DEL', CHANGES) end
@@ -37,7 +37,7 @@ local function note(user)
   return noted
 end
 
--- Tell the readers of the list, once a script, if anything was noted.
+-- Notify the readers of the list, once per script, if any change was noted.
 local function publish()
   if noted then redis.call('PUBLISH', CHANGED, noted) end
 end
@@ -48,7 +48,7 @@ end
 -- ENTRIES holds the state as a JSON array, ["waiting", chatId, entryId] or ["served", chatId, ""]. The entry id is new
 -- each time the user enters the list. A later release may append elements to the array: they are kept as long as the
 -- chat is the same.
--- Earlier releases do not know ENTRIES, and may have changed a user since. So what they know is written as well, and
+-- Earlier releases do not know ENTRIES, and may have changed a user since. So their data is written as well, and
 -- decides: a user in CHATS is waiting with a time in WAITING or an id in ENTRY_IDS, and is served with neither.
 
 -- The state, nil when absent, and since when (µs) the user has waited, false when that was lost.
@@ -60,12 +60,12 @@ local function state_of(user)
   return state, queued_at
 end
 
--- What every release knows of an entry, without the bracket that closes it.
+-- The part of an entry that every release knows, without the closing bracket.
 local function head_of(state, chat, entry_id)
   return '["' .. state .. '","' .. chat .. '","' .. entry_id .. '"'
 end
 
--- The entry with this head, and what a stored one holds besides.
+-- The entry with this head, and the further elements of a stored one.
 local function entry_with(head, chat, stored)
   local same, more = string.match(stored or '', '^%["%a+","(%w+)","%d*"(.*)%]$')
   if same ~= chat or (more ~= '' and not pcall(cjson.decode, stored)) then more = '' end
@@ -82,7 +82,7 @@ local function save_entry(user, state, entry_id)
   end
 end
 
--- The entry ids of users, false where there is none, or what is no number; and as they are stored.
+-- The entry ids of users, false where there is none or it is not a number; and as they are stored.
 local function entry_ids_of(users)
   local stored, ids = redis.call('HMGET', ENTRY_IDS, unpack(users)), {}
   for index, id in ipairs(stored) do ids[index] = id and string.match(id, '^%d+$') and id or false end
@@ -102,8 +102,8 @@ end
 
 -- Claims.
 
--- A claim is stored as `<agent>:<connection>`, and with a ~ behind it while the agent joins the chat: nobody is told of
--- such a claim, because the chat may refuse the agent.
+-- A claim is stored as `<agent>:<connection>`, with a ~ at the end while the agent joins the chat. Such a claim changes
+-- nothing in the list, because the chat may refuse the agent.
 local function claim_of(agent, connection, for_join)
   return agent .. ':' .. connection .. (for_join and '~' or '')
 end
@@ -128,8 +128,8 @@ local function present(user, grace_ms)
   redis.call('ZADD', PRESENT, whole(now_us() / 1000 + grace_ms), user)
 end
 
--- Enter the list: absent or waiting -> waiting. By the entry id agents' connections tell a return from what they have
--- shown. The user's chat is in CHATS already.
+-- Enter the list: absent or waiting -> waiting. The new entry id shows agents' connections that the user has returned.
+-- The user's chat is in CHATS already.
 local function enter(user, queued_at)
   redis.call('ZADD', WAITING, queued_at, user)
   local entry_id = note(user)
@@ -137,18 +137,18 @@ local function enter(user, queued_at)
   save_entry(user, 'waiting', entry_id)
 end
 
--- End a claim without a join: the user is back at the old place, with a new entry. A claim for a join was shown to
--- nobody, so nothing has happened.
+-- End a claim without a join: the user is back at the old position, with a new entry. A claim for a join has not
+-- changed the list.
 local function give_back(user, claim)
   end_claim(user)
   local queued_at = redis.call('ZSCORE', WAITING, user)
-  if queued_at and not is_for_join(claim) then enter(user, queued_at) end -- a time that was lost comes with a touch
+  if queued_at and not is_for_join(claim) then enter(user, queued_at) end -- a lost time comes back with a touch
 end
 
 -- Leave the list: waiting -> served, or absent if CHATS no longer has the user.
 local function leave(user)
   end_claim(user)
-  -- Both, of which one may have been lost: readers may have the user all the same.
+  -- Both, since one may have been lost while readers still have the user.
   local had_id, had_time = redis.call('HDEL', ENTRY_IDS, user), redis.call('ZREM', WAITING, user)
   if had_id == 1 or had_time == 1 then note(user) end
   save_entry(user, 'served', '')

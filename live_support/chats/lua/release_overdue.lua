@@ -1,4 +1,4 @@
--- End a claim whose lease is over. Another claim is left alone, and so is this one if its agent has made it anew.
+-- End a claim whose lease is over. Another claim is left alone, and so is this one if its agent has renewed it.
 -- ARGV  1 userId  2 claim as `sweep` has found it
 
 local user, claim = ARGV[1], ARGV[2]

@@ -1,5 +1,5 @@
--- Close the oldest connections of a participant, to make room for one that has joined. Each end is an entry of the log,
--- so the process of that connection cannot miss it.
+-- Close the oldest connections of a participant, to make room for one that has joined. Each closing is an entry of the
+-- log, so the process of that connection cannot miss it.
 -- ARGV  1 connection  2 participant
 -- MAX_CONNECTIONS of a participant.
 

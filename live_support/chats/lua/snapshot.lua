@@ -1,8 +1,8 @@
--- Read the waiting list, or what has changed in it: users whom nobody has claimed, the longest waiting first.
--- ARGV  1 what the caller knows: the first of an earlier reply, or ''
--- Returns nil when nothing has changed, or {what the caller knows from now on, 'all' | 'changes', userId, entry,
--- waiting since (µs), userId, entry, waiting since ...}. Of changes, a user with '' for an entry has left the list.
--- An entry of which something was lost is left out: touches and sweeps heal it.
+-- Read the waiting list, or its changes: the unclaimed users, longest waiting first.
+-- ARGV  1 the version that the caller knows: the first element of an earlier reply, or ''
+-- Returns nil if nothing has changed, or {the new version, 'all' | 'changes', userId, entry, waiting since (µs), userId,
+-- entry, waiting since ...}. Among changes, a user with '' for an entry has left the list.
+-- An entry that has lost a part is left out: touches and sweeps restore it.
 
 local last = last_change()
 local version = redis.call('GET', VERSION) or '0'

@@ -1,10 +1,10 @@
--- Forget users whom no process has seen for the grace, and find the claims whose lease is over.
+-- Forget users whose presence has ended, and find the claims whose lease is over.
 -- ARGV  1 maximum of each  2 grace in ms  3 lease in ms
 -- Returns userId, chatId, claim for each such claim: what becomes of it depends on the chat.
 
 local now_ms = now_us() / 1000
 
--- Of each pair of keys both know the same users, unless one was lost, or a part of it. Counting costs nothing.
+-- Both keys of each pair hold the same users, unless a part was lost. Comparing their sizes costs nothing.
 local function both_know_as_many(zset, hash)
   return redis.call('ZCARD', zset) == redis.call('HLEN', hash)
 end
@@ -21,7 +21,7 @@ end
 
 if not both_know_as_many(PRESENT, CHATS) then
   for _, user in ipairs(known_to_one(redis.call('HKEYS', CHATS), PRESENT, CHATS)) do
-    present(user, ARGV[2]) -- or nobody would ever forget them
+    present(user, ARGV[2]) -- otherwise they would never be forgotten
   end
 end
 if not both_know_as_many(WAITING, ENTRY_IDS) then
@@ -39,7 +39,7 @@ if not both_know_as_many(LEASES, CLAIMS) then
   end
 end
 
--- An earlier release forgets users without their entries.
+-- An earlier release forgets users but not their entries.
 if redis.call('HLEN', ENTRIES) ~= redis.call('HLEN', CHATS) then
   local users = redis.call('HKEYS', ENTRIES)
   for first = 1, #users, 1000 do
@@ -50,8 +50,8 @@ if redis.call('HLEN', ENTRIES) ~= redis.call('HLEN', CHATS) then
   end
 end
 
--- No time is further away than its setting allows, unless the clock was set back. Processes with other settings are
--- left some room where they say it again and again.
+-- A time beyond what its setting allows was written before the clock was set back. Presence has some tolerance, since
+-- processes with other settings renew it.
 local function not_later_than(key, max_ms, allowed_ms)
   local late = redis.call('ZRANGE', key, '(' .. whole(now_ms + max_ms), '+inf', 'BYSCORE')
   for _, user in ipairs(late) do redis.call('ZADD', key, whole(now_ms + allowed_ms), user) end
@@ -59,7 +59,8 @@ end
 not_later_than(PRESENT, 2 * ARGV[2], ARGV[2])
 not_later_than(LEASES, ARGV[3], ARGV[3])
 
--- When nobody has swept for long, nobody could touch either: Redis was away, or its clock leapt. All get a new grace.
+-- After a long pause in sweeping users could not be touched either: Redis was away, or its clock leapt. All get a new
+-- grace.
 local swept = tonumber(redis.call('GET', SWEPT)) or now_ms
 redis.call('SET', SWEPT, whole(now_ms))
 local pardon = now_ms - swept > math.max(5000, ARGV[2] / 2)

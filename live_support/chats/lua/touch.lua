@@ -1,8 +1,9 @@
--- A process says which users are connected to it. This repairs what a crash, an outage or a loss of keys left undone: a
--- user who waits but is not in the list enters again at the old place, one who has an agent leaves it.
--- ARGV  1 grace in ms  2 '', or `present` as it was for the only user when this was decided ('none': not there): if
---       somebody has touched since, nothing is done  then for each user: userId, chatId, since when (µs) while waiting,
---       else ''
+-- Renew the presence of users who are connected to a process. This also repairs the effects of a crash, an outage or
+-- lost keys: a waiting user who is not in the list enters again at the old position, one who has an agent leaves it.
+-- ARGV  1 grace in ms
+--       2 '' or, when the only user has left, `present` as it was when this was decided ('none' if absent): if another
+--         process has touched the user since, nothing is done
+--       then for each user: userId, chatId, since when (µs) while waiting, else ''
 
 if ARGV[2] ~= '' and ARGV[2] ~= (redis.call('ZSCORE', PRESENT, ARGV[3]) or 'none') then return end
 
@@ -31,9 +32,9 @@ for number, user in ipairs(users) do
   elseif queued_at ~= '' and is_in_list and not id then
     enter(user, redis.call('ZSCORE', WAITING, user) or queued_at)
   else
-    -- Also a user for whom the process says a time, and who is known and not in the list: that one has an agent, of whom
-    -- the process has not heard yet.
-    if queued_at ~= '' and is_in_list and known ~= chat then note(user) end -- nobody could be shown the user
+    -- Also a user with a time who is known and not in the list: that user has an agent, which the process does not know
+    -- yet.
+    if queued_at ~= '' and is_in_list and known ~= chat then note(user) end -- the user could not be shown
     -- The entry may have been lost, or an earlier release have changed the user without it.
     local head, stored = head_of(id and 'waiting' or 'served', chat, id or ''), entries[number]
     if stored ~= head .. ']' then

@@ -43,6 +43,7 @@ class Terminal:
         """Whether what is typed is seen on the screen already."""
 
     async def __aenter__(self) -> Self:
+        """Take over the terminal, and begin to read lines."""
         loop = asyncio.get_running_loop()
         if self.is_interactive:
             self._modes = termios.tcgetattr(self._in)
@@ -57,6 +58,7 @@ class Terminal:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        """Restore the terminal."""
         if self._modes is None:
             return
         loop = asyncio.get_running_loop()
