@@ -115,7 +115,10 @@ async def test_it_talks_and_is_back_after_a_restart(
             assert what == "tell"
             assert "white space" in text
     async with serve(api.app.create_service, settings, port=port):
-        assert await page.next() == ["tell", "Vika is here."]
+        said = await page.next()
+        if said == ["tell", "The connection is lost."]:  # when the restart takes it long
+            said = await page.next()
+        assert said == ["tell", "Vika is here."]
         assert await page.next() == ["show", ["User: Hey", "Support: Hello!"]]
         page.types("Still there?")
         assert await page.next() == ["show", ["User: Hey", "Support: Hello!", "User: Still there?"]]
