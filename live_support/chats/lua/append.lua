@@ -32,7 +32,7 @@ local sender = own_id == user and 'User' or own_id == support and 'Support'
 if not sender then return 'forbidden' end
 
 -- The args of a ChatMessage, as the struct StoredMessage is encoded.
-local micros = math.max(now_us(), (meta[6] or 0) + 1)
+local micros = math.max(now_us, (meta[6] or 0) + 1)
 local body = '{"userId":"' .. user .. (support and '","supportId":"' .. support or '')
   .. '","content":' .. content .. ',"timestamp":"' .. timestamp(micros) .. '","from":"' .. sender .. '"}'
 
@@ -49,7 +49,7 @@ if left_out ~= '' or number > last + 1 then
   end
 end
 
-local offset = meta[7] + 1
+local offset = whole(meta[7] + 1)  -- as text at once: it is written three times
 redis.call(
   'HSET', META, 'messages', messages, 'bytes', bytes, 'micros', whole(micros), 'offset', offset, ARGV[1], stored_numbers,
   'userMessages', (meta[9] or 0) + (sender == 'User' and 1 or 0)

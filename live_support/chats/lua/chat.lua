@@ -23,7 +23,7 @@ end
 
 -- Let all keys of the chat expire in the same millisecond.
 local function renew(ttl_ms)
-  local ends = whole(math.floor(now_us() / 1000) + ttl_ms)
+  local ends = whole(math.floor(now_us / 1000) + ttl_ms)
   for index = 1, 3 do
     redis.call('PEXPIREAT', KEYS[index], ends)
   end

@@ -10,7 +10,7 @@ local state, queued_at = state_of(user)
 if not state then return 'not_waiting' end
 if state == 'served' or leased or not queued_at then return 'claimed' end
 
-redis.call('ZADD', LEASES, whole(now_us() / 1000 + ARGV[4]), user)
+redis.call('ZADD', LEASES, whole(now_us / 1000 + ARGV[4]), user)
 redis.call('HSET', CLAIMS, user, claim)
 note(user)
 publish()

@@ -4,7 +4,7 @@
 -- Returns 'won', 'own' (an earlier claim of this agent holds the user), 'free' (the user does not wait) or 'claimed'.
 
 local user, agent, own = ARGV[1], ARGV[3], claim_of(ARGV[3], ARGV[4], true)
-local now_ms = now_us() / 1000
+local now_ms = now_us / 1000
 local queued_at = redis.call('ZSCORE', WAITING, user)
 if redis.call('HGET', CHATS, user) ~= ARGV[2] or not queued_at then return 'free' end
 

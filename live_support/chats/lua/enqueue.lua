@@ -14,7 +14,7 @@ if queued_at then
 else
   if state == 'served' then return 0 end
   if redis.call('ZCARD', WAITING) >= tonumber(ARGV[6]) then return false end
-  queued_at = whole(now_us())
+  queued_at = whole(now_us)
   redis.call('HSET', CHATS, user, ARGV[2])
   enter(user, queued_at)
   redis.call('PUBLISH', ARGV[4], ARGV[3])

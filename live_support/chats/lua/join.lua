@@ -65,7 +65,7 @@ if full and tonumber(meta[7]) - messages >= MAX_REPLACED then return {'crowded'}
 -- The rate of joins, as in take.lua. `joins` is when the bucket is full again; a time that is too late was written
 -- before the clock was set back.
 if not known then
-  local now, size = now_us(), JOIN_US * JOINS
+  local now, size = now_us, JOIN_US * JOINS
   local full_at = tonumber(meta[11] or 0)
   if full_at < now or full_at > now + size then full_at = now end
   local early = full_at + JOIN_US - now - size
@@ -84,7 +84,7 @@ if first and not repeated then
   append('Joined', ARGV[6])
 end
 
-redis.call('ZADD', CONNECTIONS, 'NX', whole(now_us()), this)
+redis.call('ZADD', CONNECTIONS, 'NX', whole(now_us), this)
 
 local state = support ~= '' and 'active' or joined ~= '' and 'waiting' or 'open'
 if state ~= meta[12] then redis.call('HSET', META, 'state', state) end

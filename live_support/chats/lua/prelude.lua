@@ -2,10 +2,7 @@
 -- before Redis 7.2, TIME goes on while a script runs.
 
 local time = redis.call('TIME')
-
-local function now_us()
-  return time[1] * 1000000 + time[2]
-end
+local now_us = time[1] * 1000000 + time[2]
 
 -- Lua formats a large number as 1.7e+15, and so does redis.call of 7.2.0 to 7.2.4 with its arguments (redis#13113).
 local function whole(number)
@@ -14,4 +11,4 @@ end
 
 -- The last argument is the deadline (µs), which is removed. After it nothing may happen: the sender was told that the
 -- script failed, and the command was only delayed.
-if now_us() > tonumber(table.remove(ARGV)) then return redis.error_reply('OVERDUE nobody waits any more') end
+if now_us > tonumber(table.remove(ARGV)) then return redis.error_reply('OVERDUE nobody waits any more') end

@@ -31,9 +31,9 @@ local noted
 local function note(user)
   local version, last = redis.call('GET', VERSION) or '0', version_of(last_change())
   if version ~= last then redis.call('DEL', CHANGES) end
-  noted = whole(math.max(now_us(), (tonumber(version) or 0) + 1, tonumber(last) + 1))
+  noted = whole(math.max(now_us, (tonumber(version) or 0) + 1, tonumber(last) + 1))
   redis.call('SET', VERSION, noted)
-  redis.call('XADD', CHANGES, 'MAXLEN', MAX_CHANGES, noted .. '-' .. whole(now_us()), 'user', user)
+  redis.call('XADD', CHANGES, 'MAXLEN', MAX_CHANGES, noted .. '-' .. whole(now_us), 'user', user)
   return noted
 end
 
@@ -125,7 +125,7 @@ end
 
 -- Count the user as connected until the grace is over.
 local function present(user, grace_ms)
-  redis.call('ZADD', PRESENT, whole(now_us() / 1000 + grace_ms), user)
+  redis.call('ZADD', PRESENT, whole(now_us / 1000 + grace_ms), user)
 end
 
 -- Enter the list: absent or waiting -> waiting. The new entry id shows agents' connections that the user has returned.

@@ -4,6 +4,6 @@
 local user, claim = ARGV[1], ARGV[2]
 if redis.call('HGET', CLAIMS, user) ~= claim then return end
 local lease = redis.call('ZSCORE', LEASES, user)
-if lease and tonumber(lease) > tonumber(whole(now_us() / 1000)) then return end
+if lease and tonumber(lease) > tonumber(whole(now_us / 1000)) then return end
 give_back(user, claim)
 publish()

@@ -2,7 +2,7 @@
 -- ARGV  1 maximum of each  2 grace in ms  3 lease in ms
 -- Returns userId, chatId, claim for each such claim: what becomes of it depends on the chat.
 
-local now_ms = now_us() / 1000
+local now_ms = now_us / 1000
 
 -- Both keys of each pair hold the same users, unless a part was lost. Comparing their sizes costs nothing.
 local function both_know_as_many(zset, hash)

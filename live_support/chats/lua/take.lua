@@ -3,7 +3,7 @@
 -- ARGV  1 µs in which one unit comes back  2 units that the bucket holds
 -- Returns 0, or the ms until the next try: at most the interval of one unit.
 
-local now, interval = now_us(), tonumber(ARGV[1])
+local now, interval = now_us, tonumber(ARGV[1])
 local size = interval * tonumber(ARGV[2])
 local known = tonumber(redis.call('GET', KEYS[1]) or 0)
 -- A bucket is full after its size at the latest. A later time was written before the clock was set back: by a little,

@@ -7,7 +7,7 @@
 
 if ARGV[2] ~= '' and ARGV[2] ~= (redis.call('ZSCORE', PRESENT, ARGV[3]) or 'none') then return end
 
-local users, times, until_ms = {}, {}, whole(now_us() / 1000 + ARGV[1])
+local users, times, until_ms = {}, {}, whole(now_us / 1000 + ARGV[1])
 for index = 3, #ARGV, 3 do
   users[#users + 1] = ARGV[index]
   times[#times + 1] = until_ms
