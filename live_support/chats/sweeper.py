@@ -66,7 +66,9 @@ class Sweeper:
         try:
             support_id = await self._store.support_id(chat_id)
         except ChatGone:
-            await self._queue.forget(user_id)
+            # A chat that is stored all the same is in a state of a later release, which settles the claim itself.
+            if await self._store.remaining_ms(chat_id) is None:
+                await self._queue.forget(user_id)
             return
         if support_id:
             # The process of the joining Support died before it could mark the user as served.

@@ -67,7 +67,7 @@ end
 
 -- The entry with this head, and the further elements of a stored one.
 local function entry_with(head, chat, stored)
-  local same, more = string.match(stored or '', '^%["%a+","(%w+)","%d*"(.*)%]$')
+  local same, more = string.match(stored or '', '^%["[^"]+","(%w+)","%d*"(.*)%]$')
   if same ~= chat or (more ~= '' and not pcall(cjson.decode, stored)) then more = '' end
   return head .. more .. ']'
 end
