@@ -29,9 +29,11 @@ class Tasks:
             log.error("task_failed", exc_info=error)
 
     async def finish(self, seconds: float) -> None:
-        """Wait until the running tasks have ended, but no longer than this."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=seconds)
+        """Wait until the running tasks, and those that they spawn, have ended, but no longer than this."""
+        now = asyncio.get_running_loop().time
+        end = now() + seconds
+        while self._running and (left := end - now()) > 0:
+            await asyncio.wait(self._running, timeout=left)
 
     async def close(self) -> None:
         """Cancel the running tasks, and wait for their end."""

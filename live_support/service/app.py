@@ -82,7 +82,7 @@ def build_service(
                 try:
                     yield
                 finally:
-                    await connections.close(min(drain.seconds_left, settings.limits.store_seconds) + 1)
+                    await connections.close(min(drain.task_seconds_left, settings.limits.store_seconds + 1))
         finally:
             await redis.close()
             refusal_log.flush()

@@ -123,6 +123,11 @@ class Drain:
         """Until the remaining connections are cut off."""
         return max(0, self._deadline - self._now())
 
+    @property
+    def task_seconds_left(self) -> float:
+        """Until the tasks of connections that are cut off are cancelled."""
+        return max(0, self._deadline + 1 - self._now())
+
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()

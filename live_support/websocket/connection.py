@@ -198,7 +198,7 @@ class Connection(Sender, Receiver):
         if self._cut_at <= now:
             self._cut_at = NEVER  # only once: an aborted transport has no socket
             self.abort(CloseCode.SLOW_CONSUMER)
-            return NEVER
+            return self._read_again_at  # ASGI's transport hears of the end only when it reads again
         if self._read_again_at <= now:
             self._read_again_at = NEVER
             self._proceed()

@@ -371,6 +371,17 @@ async def test_a_flood_is_slowed_down_where_it_comes_from() -> None:
     assert scene.dealt_with[-1] == b"later"
 
 
+async def test_a_flood_that_is_cut_off_while_it_is_slowed_down_is_read_to_its_end() -> None:
+    """Otherwise ASGI's transport would wait for ever for the permission to read, and so never hear of the end."""
+    scene = await Scene(Limits(send_seconds=0.05, close_seconds=0.05), message_rate="2/second").open()
+    for _ in range(4):
+        scene.connection.frame_received(b"frame")
+    scene.connection.pause_writing()
+    await eventually(lambda: scene.transport.aborted)
+    assert not scene.transport.reading
+    await eventually(lambda: scene.transport.reading)
+
+
 async def test_a_large_frame_may_take_longer_than_a_small_one() -> None:
     limits = Limits(send_seconds=0.1, send_bytes_per_second=1000)
     small, large = [await Scene(limits).open() for _ in range(2)]
