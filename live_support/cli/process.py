@@ -46,3 +46,20 @@ def handle_signals() -> None:
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
+
+
+def exit_on(*numbers: signal.Signals) -> None:
+    """Exit with code 0 at the first of these signals; later ones would only interrupt the exit."""
+
+    def leave(*_: object) -> None:
+        ignore(*numbers)
+        sys.exit(0)
+
+    for number in numbers:
+        signal.signal(number, leave)
+
+
+def ignore(*numbers: signal.Signals) -> None:
+    """Let these signals change nothing any more."""
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)

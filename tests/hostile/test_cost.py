@@ -259,6 +259,8 @@ REQUESTS = {
     "Connection of many": UPGRADE + b"Connection: " + b"a," * 3800 + b"Upgrade\r\n\r\n",
 }
 TRIES = 20
+LIMIT = 8
+"""Times the CPU of a plain request. On a busy machine the dearest one takes up to 5; what was found once took 100."""
 
 
 @pytest.mark.timeout(180)
@@ -281,4 +283,4 @@ async def test_no_head_costs_much_more_than_a_plain_one(victim: Victim) -> None:
     costs = {what: await cost(request) for what, request in REQUESTS.items()}
     for what, seconds in {"plain": plain, **costs}.items():
         print(f"| {what} | {seconds * 1000:.2f} ms |")
-    assert {what: seconds / plain for what, seconds in costs.items() if seconds > 3.5 * plain} == {}
+    assert {what: seconds / plain for what, seconds in costs.items() if seconds > LIMIT * plain} == {}

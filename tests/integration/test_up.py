@@ -325,6 +325,32 @@ def test_damaged_data_is_told_in_one_line_that_says_what_to_do(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["live_support.cli.embedded", "/dev/null"], 1), (["live_support.cli.main", "chat-server"], 3)],
+    ids=["embedded server", "service"],
+)
+def test_a_stop_that_comes_at_the_very_end_says_nothing(arguments: list[str], code: int) -> None:
+    """As when `up` ends a moment before a process that could not start."""
+    module, argument = arguments
+    script = (
+        "import atexit, os, runpy, signal, sys; atexit.register(os.kill, os.getpid(), signal.SIGTERM); "
+        f"sys.argv[1:] = [{argument!r}]; runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = environment(CHAT_PORT=str(taken.getsockname()[1]), REDIS_URL="redis://127.0.0.1:1")
+        ended = subprocess.run(
+            [sys.executable, "-P", "-c", script],
+            env=settings,
+            stdin=subprocess.PIPE,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert "Exception ignored" not in ended.stderr
+    assert ended.returncode == code
+
+
+@pytest.mark.parametrize(
     "redirection",
     [
         "2>&-",
