@@ -100,7 +100,7 @@ async def test_a_slow_listener_makes_reading_pause(client: ChatClient, options: 
             reading = asyncio.create_task(hear_said(support, len(texts)))
             for text in texts:
                 await support.send(text)
-                assert len(listener._items) <= few.buffer
+                assert len(listener._buffer) <= few.buffer
             assert await reading == texts
         assert await hear_said(listener, len(texts)) == texts
 

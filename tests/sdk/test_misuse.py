@@ -191,7 +191,7 @@ async def test_a_full_buffer_does_not_keep_send_from_connecting_again(
     ):
         for number in range(3):
             await support.send(str(number))
-        await eventually(lambda: len(chat._items) >= few.buffer)
+        await eventually(lambda: len(chat._buffer) >= few.buffer)
         socket = chat._socket
         assert socket is not None
         proxy.cut()

@@ -5,7 +5,6 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -32,22 +31,12 @@ from live_support_client._models import (
     UserJoined,
 )
 from live_support_client._options import ConnectionState, Options, Token
+from live_support_client._sent import Sent, unanswered
 from live_support_client._sockets import ChatServerMessage, ChatSocket
 from live_support_client._stream import Stream
 
 _LINE_END = re.compile(r"\r\n?")
 _NOT_STORED = "The connection was lost, and the history does not have the message."
-
-
-@dataclass(slots=True)
-class _Sent:
-    """A message that is on the wire, until the server has answered it."""
-
-    content: str
-    answer: asyncio.Future[StoredMessage]
-    timer: asyncio.TimerHandle | None = None
-    late: bool = False
-    """Whether a connection was given up for want of the answer."""
 
 
 class Chat(Stream[ChatSocket, ChatServerMessage, ChatServerMessage]):
@@ -84,7 +73,7 @@ class Chat(Stream[ChatSocket, ChatServerMessage, ChatServerMessage]):
         self._has_joined = False
         self._joined_again = False
         self._turn = asyncio.Lock()
-        self._sent: _Sent | None = None
+        self._sent: Sent | None = None
         self._answered = asyncio.Event()
         self._in_doubt = False
         self._probing = False
@@ -123,49 +112,31 @@ class Chat(Stream[ChatSocket, ChatServerMessage, ChatServerMessage]):
                     self._answered.clear()
                     await self._answered.wait()
                 socket = await self._ready()
-                frame = socket.frame(self._message(content))
+                frame = socket.frame(_message(self._me, self.support_id, content))
                 if len(frame) > FRAME_BYTES_MOST:
                     raise too_large()
-                sent = self._sent = _Sent(content, asyncio.get_running_loop().create_future())
-                self._wait_for_answer(sent)
+                sent = self._sent = Sent(content)
+                sent.set_timer(self._options.answer_seconds, self._not_answered)
                 # If this fails the reader learns it too, and settles what has become of the message.
                 try:
                     with suppress(ConnectionClosed):
                         await socket.send_frame(frame)
-                    return await sent.answer
+                    return await sent.answer()
                 except BaseException:
-                    if not sent.answer.cancel() and not sent.answer.cancelled():
-                        sent.answer.exception()  # seen, although nobody asks any more
+                    sent.abandon()
                     raise
 
-    def _wait_for_answer(self, sent: _Sent) -> None:
-        sent.timer = asyncio.get_running_loop().call_later(self._options.answer_seconds, self._not_answered, sent)
-
-    def _not_answered(self, sent: _Sent) -> None:
+    def _not_answered(self, sent: Sent) -> None:
         """Take a server that does not answer for gone: the next connection tells what has become of the message."""
         if sent is not self._sent:
             return
-        self._wait_for_answer(sent)
+        sent.set_timer(self._options.answer_seconds, self._not_answered)
         if self._socket is None:
             return  # the next connection is still to be made
         self._socket.abort()
         if sent.late:
             self._settle(NotAcknowledged("The server does not answer."))
         sent.late = True
-
-    def _message(self, content: str) -> NewChatMessage:
-        if isinstance(self._me, UserJoin):
-            return NewChatMessage(
-                args=NewUserMessage(user_id=self.user_id, content=content, support_id=self.support_id or UNSET)
-            )
-        return NewChatMessage(
-            args=NewSupportMessage(
-                user_id=self.user_id,
-                content=content,
-                support_id=self.support_id or "",
-                support_user_name=self._me.support_user_name,
-            )
-        )
 
     # Joining.
 
@@ -175,7 +146,7 @@ class Chat(Stream[ChatSocket, ChatServerMessage, ChatServerMessage]):
         self._joined_again = self._has_joined
         try:
             async with asyncio.timeout(self._options.answer_seconds):
-                join = self._join()
+                join = Join(args=msgspec.structs.replace(self._me, support_id=self.support_id or UNSET))
                 await socket.send(join)
                 # The server answers in order, and a second Join with an error: once that is here, the history is too,
                 # or there is none.
@@ -197,9 +168,6 @@ class Chat(Stream[ChatSocket, ChatServerMessage, ChatServerMessage]):
             raise
         self._has_joined = True
         return socket
-
-    def _join(self) -> Join:
-        return Join(args=msgspec.structs.replace(self._me, support_id=self.support_id or UNSET))
 
     # Reading.
 
@@ -260,27 +228,24 @@ class Chat(Stream[ChatSocket, ChatServerMessage, ChatServerMessage]):
         sent, self._sent = self._sent, None
         self._in_doubt = False
         self._answered.set()
-        if sent is None:
-            return
-        if sent.timer is not None:
-            sent.timer.cancel()
-        # A cancelled `send` has cancelled its future.
-        if sent.answer.done():
-            return
-        if isinstance(outcome, StoredMessage):
-            sent.answer.set_result(outcome)
-        else:
-            sent.answer.set_exception(outcome)
+        if sent is not None:
+            sent.settle(outcome)
 
     def _lost(self) -> None:
         self._in_doubt = self._sent is not None
 
     def _ended(self, error: Exception) -> None:
-        if self._sent is None:
-            return
-        if isinstance(error, ChatGone):
-            self._settle(error)
-            return
-        unknown = NotAcknowledged(f"The connection ended before the answer: {error}")
-        unknown.__cause__ = error
-        self._settle(unknown)
+        self._settle(error if isinstance(error, ChatGone) else unanswered(error))
+
+
+def _message(me: UserJoin | SupportJoin, support_id: str | None, content: str) -> NewChatMessage:
+    if isinstance(me, UserJoin):
+        return NewChatMessage(args=NewUserMessage(user_id=me.user_id, content=content, support_id=support_id or UNSET))
+    return NewChatMessage(
+        args=NewSupportMessage(
+            user_id=me.user_id,
+            content=content,
+            support_id=support_id or "",
+            support_user_name=me.support_user_name,
+        )
+    )
