@@ -6,7 +6,6 @@ python generator.py < plan.json      one line of JSON for each phase
 import asyncio
 import gc
 import sys
-import time
 from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from pathlib import Path
@@ -19,7 +18,8 @@ import uvloop  # noqa: E402
 from picows import WSError  # noqa: E402
 
 from chatbench.chats import Chat, GeneratorError, Participant, Registration, now_ns  # noqa: E402
-from chatbench.cpu import Machine, cpu_ns, rss_kib  # noqa: E402
+from chatbench.cpu import cpu_ns, rss_kib  # noqa: E402
+from chatbench.meter import Meter, count  # noqa: E402
 from chatbench.plan import Failure, Outcome, Phase, Plan  # noqa: E402
 from load_generator.latency import Histogram  # noqa: E402
 
@@ -122,7 +122,7 @@ class Generator:
 
     async def _idle(self, phase: Phase) -> Outcome:
         await asyncio.sleep(CALM_SECONDS)
-        meter = _Meter(self._plan, self._chats)
+        meter = Meter(self._plan, self._chats)
         await asyncio.sleep(phase.seconds)
         return meter.outcome(
             phase,
@@ -139,7 +139,7 @@ class Generator:
         Whoever handles all connections alike delivers in waves, so it is measured from rest to rest: everything that
         was sent has come, and no wave is cut in two.
         """
-        meter = _Meter(self._plan, self._chats)
+        meter = Meter(self._plan, self._chats)
         await self._saturate(phase.outstanding * len(self._chats), phase.seconds)
         measured = meter.read()
         await asyncio.sleep(DOUBLES_SECONDS)
@@ -153,7 +153,7 @@ class Generator:
             participant.send(0)
         # To count them now and then costs less than to count each.
         step, end = seconds if messages == float("inf") else 0.1, now_ns() + round(seconds * 10**9)
-        while (left := end - now_ns()) > 0 and _count(self._chats) < 2 * messages:  # noqa: ASYNC110
+        while (left := end - now_ns()) > 0 and count(self._chats) < 2 * messages:  # noqa: ASYNC110
             await asyncio.sleep(min(left / 10**9, step))
         for participant in self._participants:
             participant.saturating = False
@@ -174,7 +174,7 @@ class Generator:
                 await asyncio.sleep((due - now) / 10**9)
                 continue
             if meter is None and due >= warm:
-                meter = _Meter(self._plan, self._chats)
+                meter = Meter(self._plan, self._chats)
             tick += 1
             until = round(tick * TICK_NS * phase.rate / 10**9)
             if until > sent and due >= warm:
@@ -216,7 +216,7 @@ class Generator:
         """Wait until all that was sent has come, or nothing comes any more."""
         before, since = -1, now_ns()
         while True:
-            got = _count(self._chats)
+            got = count(self._chats)
             if got >= 2 * sum(len(participant.due) for participant in self._participants):
                 return
             if got != before:
@@ -230,86 +230,12 @@ class Generator:
         return [*broken, *(violation for chat in self._chats for violation in chat.check())][:VIOLATIONS_SHOWN]
 
 
-class _Measured(msgspec.Struct):
-    seconds: float
-    messages: float
-    server_ns: int
-    redis_ns: int | None
-    generator_ns: int
-    others_ns: int
-    stolen_ns: int
-
-
-class _Meter:
-    """Reads the clocks at the beginning and at the end of what is measured."""
-
-    def __init__(self, plan: Plan, chats: list[Chat]) -> None:
-        self._plan = plan
-        self._chats = chats
-        self._before = self._now()
-
-    def _now(self) -> tuple[int, int, int, int, int, Machine]:
-        plan = self._plan
-        return (
-            now_ns(),
-            _count(self._chats),
-            sum(map(cpu_ns, plan.server_pids)),
-            cpu_ns(plan.redis_pid) if plan.redis_pid else 0,
-            time.process_time_ns(),
-            Machine.now(),
-        )
-
-    def read(self) -> _Measured:
-        """What was used since the beginning."""
-        before, after = self._before, self._now()
-        elapsed, got, server, redis, generator = (after[i] - before[i] for i in range(5))  # type: ignore[operator]
-        return _Measured(
-            seconds=elapsed / 10**9,
-            messages=got / 2,
-            server_ns=server,
-            redis_ns=redis if self._plan.redis_pid else None,
-            generator_ns=generator,
-            others_ns=max(0, after[5].busy - before[5].busy - server - redis - generator),
-            stolen_ns=after[5].stolen - before[5].stolen,
-        )
-
-    def outcome(
-        self,
-        phase: Phase,
-        measured: _Measured,
-        *,
-        violations: list[str],
-        latency: bytes = b"",
-        lateness: bytes = b"",
-        joined_ns: int = 0,
-        rss_kib: int = 0,
-        connections: int = 0,
-    ) -> Outcome:
-        """Put together what a phase gave."""
-        return Outcome(
-            kind=phase.kind,
-            rate=phase.rate,
-            chats=len(self._chats),
-            latency=latency,
-            lateness=lateness,
-            joined_ns=joined_ns,
-            rss_kib=rss_kib,
-            connections=connections,
-            violations=violations,
-            **msgspec.structs.asdict(measured),
-        )
-
-
 def _encoded(latencies: list[int]) -> bytes:
     """As a histogram, or as nothing."""
     histogram = Histogram()
     for latency in latencies:
         histogram.record(latency)
     return histogram.encode() if latencies else b""
-
-
-def _count(chats: list[Chat]) -> int:
-    return sum(len(chat.user.got) + len(chat.support.got) for chat in chats)
 
 
 def main() -> int:
