@@ -32,8 +32,10 @@ class Tasks:
         """Wait until the running tasks, and those that they spawn, have ended, but no longer than this."""
         now = asyncio.get_running_loop().time
         end = now() + seconds
-        while self._running and (left := end - now()) > 0:
+        left = seconds
+        while self._running and left >= 0:
             await asyncio.wait(self._running, timeout=left)
+            left = end - now()
 
     async def close(self) -> None:
         """Cancel the running tasks, and wait for their end."""
