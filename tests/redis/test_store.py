@@ -390,8 +390,9 @@ async def test_no_join_keeps_redis_busy_with_a_full_chat(chat: Chat, client: Cli
         await client.config_set("slowlog-log-slower-than", 10_000)
     fastest: dict[bytes, int] = {}
     for entry in log:
-        name = b" ".join(entry["command"].split()[:2])
-        fastest[name] = min(entry["duration"], fastest.get(name, 10**9))
+        if KEYS.chat(chat.chat_id).meta.encode() in entry["command"]:  # and not a probe of the client's
+            name = b" ".join(entry["command"].split()[:2])
+            fastest[name] = min(entry["duration"], fastest.get(name, 10**9))
     scripts = [microseconds for name, microseconds in fastest.items() if name.startswith(b"EVALSHA")]
     assert len(scripts) == 3  # join, replace, append
     # The fastest of each: a busy machine may interrupt any of them.
