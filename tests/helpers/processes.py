@@ -16,7 +16,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from tests.helpers.services import WEBSOCKET, Service
+from tests.helpers.services import WEBSOCKET, Service, free_port
 
 DEADLINE_SECONDS = 45
 """Generous: it only decides how late a failure shows."""
@@ -33,7 +33,8 @@ class Up:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "live_support.cli.main", "up", *arguments],
                 cwd=folder,
-                env=environment(**{"CHAT_PORT": "0", "SUBSCRIBER_PORT": "0"} | settings),
+                # Not 0: between the choice of a free port and its use another test's connection may take it.
+                env=environment(**{"CHAT_PORT": str(free_port()), "SUBSCRIBER_PORT": str(free_port())} | settings),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
